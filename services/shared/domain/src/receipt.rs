@@ -1,0 +1,152 @@
+//! What happens to an event between the wire and the log: identifiers are normalized, placeholders dropped, bounds
+//! checked, the record's key chosen. Pure: the collector and the import's dry run give the same answers.
+
+use rapport_proto::{json::Fault, v1};
+
+use crate::{
+    identifier::{IDENTIFIER_BYTES_MAX, Identifier, Normalized, Normalizer},
+    interaction::{self, ENTITY_KINDS},
+    time,
+};
+
+/// Something that was kept but not understood, or dropped as a placeholder. Answered beside `status`; it carries no
+/// identifier's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Stable code: `identifier_not_understood` or `placeholder_dropped`.
+    pub code: &'static str,
+    /// Which attribute, as a JSON pointer.
+    pub pointer: &'static str,
+    /// A sentence.
+    pub detail: String,
+}
+
+/// Bounds of receipt.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How far `time` may lie ahead of receipt, microseconds.
+    pub time_ahead_max: i64,
+}
+
+/// `id` and `source` may be this long, in bytes.
+pub const ID_BYTES_MAX: usize = 1024;
+
+/// Normalizes `subject`, `identifiers` and `participants` in place.
+pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let Some(sent) = wire.subject.take() {
+        wire.subject = match normalizer.normalize(&sent) {
+            Normalized::Identifier(i) => Some(i.to_string()),
+            Normalized::Dropped => {
+                warnings.push(dropped("/subject"));
+                None
+            }
+            // A subject that is no identifier at all is legal CloudEvents and worth no warning unless it looks like one.
+            Normalized::Kept(why) => {
+                if sent.contains(':') {
+                    warnings.push(Warning { code: "identifier_not_understood", pointer: "/subject", detail: format!("subject: {why}") });
+                }
+                Some(sent)
+            }
+        };
+    }
+    for (attribute, pointer) in [(&mut wire.identifiers, "/identifiers"), (&mut wire.participants, "/participants")] {
+        let Some(sent) = attribute.take() else { continue };
+        let mut kept: Vec<String> = Vec::new();
+        for entry in interaction::list(&sent) {
+            let text = match normalizer.normalize(&entry) {
+                Normalized::Identifier(i) => i.to_string(),
+                Normalized::Dropped => {
+                    warnings.push(dropped(pointer));
+                    continue;
+                }
+                Normalized::Kept(why) => {
+                    warnings.push(Warning { code: "identifier_not_understood", pointer, detail: format!("{}: {why}", &pointer[1..]) });
+                    entry
+                }
+            };
+            let text = interaction::list_entry(&text);
+            if !kept.contains(&text) {
+                kept.push(text);
+            }
+        }
+        *attribute = (!kept.is_empty()).then(|| kept.join(","));
+    }
+    // The two sides of an explicit link name the same people as the envelope does: one normal form for both.
+    if let Some((left, right)) = link_sides(wire) {
+        for (side, pointer) in [(left, "/data/left"), (right, "/data/right")] {
+            let Some(sent) = side.as_deref() else { continue };
+            match normalizer.normalize(sent) {
+                Normalized::Identifier(i) => *side = Some(i.to_string()),
+                Normalized::Dropped => warnings.push(Warning {
+                    code: "placeholder_dropped",
+                    pointer,
+                    detail: format!("{} is a placeholder that stands for nobody: this link joins nothing", &pointer[6..]),
+                }),
+                Normalized::Kept(why) => {
+                    warnings.push(Warning { code: "identifier_not_understood", pointer, detail: format!("{}: {why}", &pointer[6..]) });
+                }
+            }
+        }
+    }
+    warnings
+}
+
+/// The two sides of `identity.link.asserted` and `.revoked`, to be changed in place.
+fn link_sides(wire: &mut v1::Interaction) -> Option<(&mut Option<String>, &mut Option<String>)> {
+    match wire.data.as_mut()? {
+        v1::interaction::Data::IdentityLinkAsserted(l) => Some((&mut l.left, &mut l.right)),
+        v1::interaction::Data::IdentityLinkRevoked(l) => Some((&mut l.left, &mut l.right)),
+        _ => None,
+    }
+}
+
+fn dropped(pointer: &'static str) -> Warning {
+    Warning { code: "placeholder_dropped", pointer, detail: format!("{}: a placeholder that stands for nobody was dropped", &pointer[1..]) }
+}
+
+/// What the contract alone cannot know: times against the clock, lengths that an index can hold.
+pub fn check(wire: &v1::Interaction, received_at: i64, limits: &Limits) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |pointer: &str, detail: String| faults.push(Fault { code: "out_of_range", pointer: pointer.to_owned(), detail });
+    if let Some(at) = wire.occurred_at {
+        if at < time::EARLIEST {
+            fault("/time", "time lies before 1900; is the year right?".into());
+        } else if at > received_at.saturating_add(limits.time_ahead_max) {
+            let hours = limits.time_ahead_max / (60 * time::MINUTE);
+            fault("/time", format!("time lies more than {hours} h ahead of its receipt; is the sender's clock or zone right?"));
+        }
+    }
+    for (value, pointer) in [(&wire.id, "/id"), (&wire.source, "/source")] {
+        if value.as_ref().is_some_and(|v| v.len() > ID_BYTES_MAX) {
+            fault(pointer, format!("{} is longer than {ID_BYTES_MAX} bytes", &pointer[1..]));
+        }
+    }
+    for (kind, key) in wire.entities() {
+        if key.len() > IDENTIFIER_BYTES_MAX {
+            fault("/data", format!("the id of its {kind} is longer than {IDENTIFIER_BYTES_MAX} bytes"));
+        }
+    }
+    if let Some((kind, key)) = wire.correlation_id.as_deref().and_then(|c| c.split_once(':'))
+        && ENTITY_KINDS.contains(&kind)
+        && key.len() > IDENTIFIER_BYTES_MAX
+    {
+        fault("/correlationid", format!("correlationid is longer than {IDENTIFIER_BYTES_MAX} bytes"));
+    }
+    faults
+}
+
+/// The record's key: the strongest identifier, else the entity it names, else its own id. Equal keys share a partition
+/// and so keep their order in the log.
+pub fn key(wire: &v1::Interaction) -> String {
+    let strongest: Option<Identifier> = interaction::named(wire).filter(|i| i.kind().links()).min();
+    if let Some(identifier) = strongest {
+        return identifier.to_string();
+    }
+    let correlated = wire.correlation_id.as_deref().filter(|c| c.split_once(':').is_some_and(|(kind, _)| ENTITY_KINDS.contains(&kind)));
+    match (wire.entities().first(), correlated) {
+        (Some((kind, key)), _) => format!("{kind}:{key}"),
+        (None, Some(entity)) => entity.to_owned(),
+        (None, None) => wire.id.clone().unwrap_or_default(),
+    }
+}
