@@ -1,0 +1,291 @@
+//! Random histories, small and spiteful: few people, few entities, equal times, missing identifiers, differing copies,
+//! voids before and after, links asserted and revoked, aliases, hubs and conflicts. The same seed gives the same history.
+
+use domain::{identifier::Normalizer, receipt};
+use prost::Message;
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom, seq::SliceRandom};
+use rapport_proto::v1;
+use serde_json::{Value, json};
+
+/// A record as it would stand in the log.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The encoded Interaction.
+    pub value: Vec<u8>,
+    /// The key a collector would choose.
+    pub key: String,
+    /// Microseconds UTC.
+    pub received_at: i64,
+}
+
+/// 2026-03-01T00:00:00Z in microseconds: the first instant of a history.
+pub const START: i64 = 1_772_323_200_000_000;
+
+/// A history of about `events` events. Copies and voids are among them.
+pub fn history(seed: u64, events: usize) -> Vec<Recorded> {
+    let mut teller = Teller { rng: StdRng::seed_from_u64(seed), told: Vec::new(), clock: START };
+    for n in 0..events {
+        teller.tell(n);
+    }
+    teller.told.into_iter().map(|(event, received_at)| recorded(&event, received_at)).collect()
+}
+
+/// What a collector would append for this CloudEvent.
+pub fn recorded(event: &Value, received_at: i64) -> Recorded {
+    let text = event.to_string();
+    let mut wire: v1::Interaction = rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
+    let normalizer = Normalizer::new("DE", &[]).expect("DE is a region");
+    receipt::normalize(&mut wire, &normalizer);
+    Recorded { key: receipt::key(&wire), value: wire.encode_to_vec(), received_at }
+}
+
+/// The same records in another order, some of them twice.
+pub fn shuffled(records: &[Recorded], seed: u64) -> Vec<Recorded> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut again: Vec<_> = records.to_vec();
+    for record in records {
+        if rng.random_bool(0.15) {
+            again.push(record.clone());
+        }
+    }
+    again.shuffle(&mut rng);
+    again
+}
+
+/// Splits records into batches of random sizes, also of one.
+pub fn batches(records: Vec<Recorded>, seed: u64) -> Vec<Vec<Recorded>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rest = records.into_iter().peekable();
+    let mut all = Vec::new();
+    while rest.peek().is_some() {
+        let size = if rng.random_bool(0.2) { 1 } else { rng.random_range(1..40) };
+        all.push(rest.by_ref().take(size).collect());
+    }
+    all
+}
+
+struct Teller {
+    rng: StdRng,
+    told: Vec<(Value, i64)>,
+    clock: i64,
+}
+
+impl Teller {
+    fn tell(&mut self, n: usize) {
+        self.clock += self.rng.random_range(0..3) * 1_000_000;
+        match self.rng.random_range(0..100) {
+            0..8 if !self.told.is_empty() => self.copy(),
+            8..14 if !self.told.is_empty() => self.void(n),
+            _ => self.fresh(n),
+        }
+    }
+
+    /// A differing copy of an earlier event: another time, one identifier more, other data, or the very same again.
+    fn copy(&mut self) {
+        let (mut event, received_at) = self.told.choose(&mut self.rng).expect("not empty").clone();
+        match self.rng.random_range(0..4) {
+            0 => event["time"] = self.time(),
+            1 => event["identifiers"] = self.identifiers(2).into(),
+            2 => {
+                let other = self.event("copy");
+                event["type"] = other["type"].clone();
+                event["data"] = other["data"].clone();
+            }
+            _ => {}
+        }
+        let shift = self.rng.random_range(-3..4) * 500_000;
+        self.told.push((event, received_at + shift));
+    }
+
+    /// Takes an event back: one told, one not yet told, or another void.
+    fn void(&mut self, n: usize) {
+        let target = if self.rng.random_bool(0.8) {
+            self.told.choose(&mut self.rng).expect("not empty").0["id"].clone()
+        } else {
+            format!("e{}", n + self.rng.random_range(1..20)).into()
+        };
+        let mut event = self.event(&format!("e{n}"));
+        event["type"] = "interaction.voided".into();
+        event["data"] = json!({"voided_source": "test", "voided_id": target});
+        self.push(event);
+    }
+
+    fn fresh(&mut self, n: usize) {
+        let event = self.event(&format!("e{n}"));
+        self.push(event);
+    }
+
+    fn push(&mut self, event: Value) {
+        let received_at = self.clock + self.rng.random_range(0..5) * 100_000;
+        self.told.push((event, received_at));
+    }
+
+    fn event(&mut self, id: &str) -> Value {
+        let (kind, data) = self.body();
+        let mut event = json!({"specversion": "1.0", "source": "test", "id": id, "type": kind, "data": data});
+        if self.rng.random_bool(0.95) {
+            event["time"] = self.time();
+        }
+        if self.rng.random_bool(0.7) {
+            event["subject"] = self.identifier().into();
+        }
+        if self.rng.random_bool(0.35) {
+            let count = self.rng.random_range(1..4);
+            event["identifiers"] = self.identifiers(count).into();
+        }
+        if self.rng.random_bool(0.08) {
+            let count = self.rng.random_range(1..3);
+            event["participants"] = self.identifiers(count).into();
+        }
+        if self.rng.random_bool(0.2) {
+            event["sequence"] = ["1", "2", "10", "b"].choose(&mut self.rng).map(|s| Value::from(*s)).unwrap_or_default();
+        }
+        if self.rng.random_bool(0.2) {
+            event["actor"] = ["human:ann", "bot:b1", "customer", "human:bob"].choose(&mut self.rng).map(|s| Value::from(*s)).unwrap_or_default();
+        }
+        if self.rng.random_bool(0.1) {
+            let kind = ["order", "case", "call", "cart", "nonsense"].choose(&mut self.rng).expect("not empty");
+            event["correlationid"] = format!("{kind}:{}", self.rng.random_range(1..4)).into();
+        }
+        event
+    }
+
+    /// Few distinct instants, so that ties are frequent; three days, so that some fall on other days and late ones exist.
+    fn time(&mut self) -> Value {
+        let at = START + self.rng.random_range(0..40) * 6_480_000_000;
+        domain::time::format(at).expect("a year of four digits").into()
+    }
+
+    fn identifier(&mut self) -> String {
+        match self.rng.random_range(0..100) {
+            0..10 => format!("customer_no:{}", self.rng.random_range(1..5)),
+            10..30 => format!("user_id:u{}", self.rng.random_range(1..9)),
+            // One shared mailbox: a hub once more than five users have used it.
+            30..38 => "email:info@shared.example".into(),
+            38..58 => format!("email:p{}@mail.example", self.rng.random_range(1..9)),
+            58..68 => format!("phone:+4930{}", 1_000_000 + self.rng.random_range(1..6)),
+            68..72 => format!("card:{}", self.rng.random_range(1..4)),
+            72..76 => format!("external.crm:{}", self.rng.random_range(1..4)),
+            76..88 => format!("anonymous_id:a{}", self.rng.random_range(1..13)),
+            88..93 => format!("device_id:d{}", self.rng.random_range(1..6)),
+            93..96 => format!("account:acme{}", self.rng.random_range(1..3)),
+            96..98 => "household:h1".into(),
+            _ => "fax:12345".into(),
+        }
+    }
+
+    fn identifiers(&mut self, count: usize) -> String {
+        (0..count).map(|_| self.identifier()).collect::<Vec<_>>().join(",")
+    }
+
+    fn money(&mut self) -> Value {
+        let currency = if self.rng.random_bool(0.92) { "EUR" } else { "USD" };
+        json!({"amount_minor": self.rng.random_range(-200..20_000), "currency": currency})
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        (*from.choose(&mut self.rng).expect("not empty")).to_owned()
+    }
+
+    fn lines(&mut self) -> Value {
+        let count = self.rng.random_range(0..4);
+        (0..count)
+            .map(|_| {
+                let mut line = json!({"sku": self.pick(&["A", "B", "C"]), "quantity": self.rng.random_range(1..5)});
+                if self.rng.random_bool(0.3) {
+                    line["quantity"] = serde_json::from_str("1.5").expect("a number");
+                }
+                let field = self.pick(&["unit_price", "total", "total"]);
+                line[field] = self.money();
+                if self.rng.random_bool(0.3) {
+                    let field = self.pick(&["discount", "cost", "unit_cost", "margin"]);
+                    line[field] = self.money();
+                }
+                line
+            })
+            .collect::<Vec<_>>()
+            .into()
+    }
+
+    fn body(&mut self) -> (&'static str, Value) {
+        let order = format!("{}", self.rng.random_range(1..6));
+        let case = format!("{}", self.rng.random_range(1..5));
+        let call = format!("{}", self.rng.random_range(1..4));
+        match self.rng.random_range(0..24) {
+            0 | 1 => ("web.page.viewed", json!({"url": "https://shop.example/"})),
+            2..5 => {
+                let mut data = json!({"order_id": order, "lines": self.lines()});
+                if self.rng.random_bool(0.3) {
+                    data["total"] = self.money();
+                }
+                if self.rng.random_bool(0.3) {
+                    data["discount"] = self.money();
+                }
+                if self.rng.random_bool(0.2) {
+                    data["channel"] = self.pick(&["web", "phone"]).into();
+                }
+                ("order.placed", data)
+            }
+            5 => ("order.changed", json!({"order_id": order, "lines": self.lines()})),
+            6 => ("order.cancelled", json!({"order_id": order, "reason": "no longer wanted"})),
+            7 => {
+                let kind = self.pick(&["authorized", "captured", "refunded", "failed"]);
+                ("payment.recorded", json!({"order_id": order, "kind": kind, "amount": self.money()}))
+            }
+            8 => {
+                let status = self.pick(&["packed", "shipped", "delivered", "delayed", "lost"]);
+                ("shipment.updated", json!({"order_id": order, "status": status}))
+            }
+            9 => ("return.received", json!({"order_id": order, "lines": self.lines(), "refund": self.money()})),
+            10 | 11 => {
+                let priority = self.pick(&["low", "normal", "high", "urgent"]);
+                ("case.opened", json!({"case_id": case, "title": "It broke", "priority": priority, "topic": "repair"}))
+            }
+            12 | 13 => {
+                let mut data = json!({"case_id": case});
+                if self.rng.random_bool(0.8) {
+                    data["status"] = self.pick(&["new", "open", "pending", "on_hold", "solved", "closed"]).into();
+                }
+                if self.rng.random_bool(0.2) {
+                    data["assignee"] = "ann".into();
+                }
+                if self.rng.random_bool(0.05) {
+                    data["merged_into"] = "1".into();
+                }
+                ("case.changed", data)
+            }
+            14 => {
+                let visibility = self.pick(&["public", "internal"]);
+                let mut data = json!({"case_id": case, "visibility": visibility, "text": "We look into it."});
+                if self.rng.random_bool(0.3) {
+                    data["message_id"] = format!("<m{}>", self.rng.random_range(1..4)).into();
+                }
+                ("case.replied", data)
+            }
+            15 => ("case.escalated", json!({"case_id": case, "level": "2"})),
+            16 => {
+                let message = format!("<m{}>", self.rng.random_range(1..4));
+                let at = self.time();
+                let kind = if self.rng.random_bool(0.5) { "email.message.received" } else { "email.message.sent" };
+                (kind, json!({"message_id": message, "from": "a@b.example", "to": ["c@d.example"], "sent_at": at, "subject": "Hi", "case_id": case}))
+            }
+            17 => ("call.offered", json!({"call_id": call, "direction": "inbound", "from": "+4930111111", "to": "+4930222222", "queue": "help"})),
+            18 => ("call.answered", json!({"call_id": call, "agent_id": "ann", "wait_s": 7})),
+            19 => {
+                let disposition = self.pick(&["answered", "abandoned", "voicemail", "failed", "transferred"]);
+                ("call.ended", json!({"call_id": call, "disposition": disposition, "duration_s": self.rng.random_range(0..600), "talk_s": 12}))
+            }
+            20 => {
+                let (left, right) = (self.identifier(), self.identifier());
+                let kind = if self.rng.random_bool(0.65) { "identity.link.asserted" } else { "identity.link.revoked" };
+                (kind, json!({"left": left, "right": right}))
+            }
+            21 => {
+                let (left, right) = (format!("user_id:u{}", self.rng.random_range(1..5)), format!("user_id:u{}", self.rng.random_range(1..5)));
+                ("identity.link.asserted", json!({"left": left, "right": right, "rule": "alias"}))
+            }
+            22 => ("customer.profile.updated", json!({"fields": {"name": self.pick(&["Ann", "Bob"]), "title": self.pick(&["Dr", "Prof"])}})),
+            _ => ("com.example.custom", json!({"anything": [1, 2.50, null]})),
+        }
+    }
+}
