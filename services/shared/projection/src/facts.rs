@@ -1,0 +1,1 @@
+//! Facts of bounded entities: see the crate's table of modules.

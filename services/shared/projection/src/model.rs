@@ -1,0 +1,122 @@
+//! What a read model is to the runtime.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
+use domain::Interaction;
+use sqlx::PgConnection;
+
+use crate::batch::Batch;
+
+/// One record of the log, decoded.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where in the log it stands.
+    pub partition: i32,
+    /// Where in its partition.
+    pub offset: i64,
+    /// The record's value as published: what its hash covers.
+    pub value: Bytes,
+    /// What it says.
+    pub interaction: Interaction,
+}
+
+/// How carefully a batch is applied. The runtime starts with the first and moves on when it has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// No event of the batch is thought to be known: facts go straight into their table, and a unique violation
+    /// rolls back and has the batch applied again in [`Mode::Careful`].
+    Optimistic,
+    /// Known events are looked up first. Equal and greater copies are skipped (differing ones listed); a lesser copy or
+    /// a void is answered with [`ApplyError::NeedsExclusive`].
+    Careful,
+    /// The generation's lock is held alone: voids and lesser copies are applied, and what they touched is derived again.
+    Exclusive,
+}
+
+/// Why a batch was not applied. The transaction is rolled back in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Apply it again in [`Mode::Careful`].
+    #[error("the batch holds events that are known already")]
+    NeedsCareful,
+    /// Apply it again in [`Mode::Exclusive`].
+    #[error("the batch holds a void or a lesser copy of a known event")]
+    NeedsExclusive,
+    /// PostgreSQL refused or was lost; the runtime decides by the error's class.
+    #[error("the database refused a statement")]
+    Database(#[from] sqlx::Error),
+    /// This event can never be folded; it is set aside as a dead letter.
+    #[error("event {event} of the batch cannot be folded: {reason}")]
+    Refused {
+        /// Index into [`Batch::events`].
+        event: usize,
+        /// A sentence for the dead letter.
+        reason: String,
+    },
+}
+
+/// The transaction a batch is applied in. Dereferences to the connection (`&mut **cx` is an executor); `search_path`
+/// is the generation's schema. It must not be committed, rolled back or left in another `search_path`.
+pub struct BatchTx<'t> {
+    connection: &'t mut PgConnection,
+    lock_key: i64,
+}
+
+impl<'t> BatchTx<'t> {
+    /// Wraps an open transaction of a generation whose advisory lock is `lock_key`.
+    pub fn new(connection: &'t mut PgConnection, lock_key: i64) -> Self {
+        Self { connection, lock_key }
+    }
+
+    /// The generation's advisory lock, taken by the runtime. `lock_key + 1` to `lock_key + 15` are the model's own.
+    pub fn lock_key(&self) -> i64 {
+        self.lock_key
+    }
+}
+
+impl Deref for BatchTx<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection
+    }
+}
+
+impl DerefMut for BatchTx<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection
+    }
+}
+
+/// A read model: tables, views and how a batch of events changes them. Its tables must be a function of the *set* of
+/// events: no order of arrival, batching or repetition may show in a digested view.
+pub trait ReadModel: Send + Sync + 'static {
+    /// `sales`, `service`, `customer360`: the name of its stable schema and of its checkpoints.
+    fn name(&self) -> &'static str;
+
+    /// `CREATE TABLE …` statements with unqualified names, run with `search_path` = the generation's schema.
+    fn schema_sql(&self) -> &'static str;
+
+    /// `CREATE OR REPLACE VIEW {model}.x AS SELECT … FROM {schema}.y` and `COMMENT ON …`, one statement after another;
+    /// the runtime puts the stable schema for `{model}` and the generation's for `{schema}`. Views list their columns.
+    fn views(&self) -> &'static str;
+
+    /// The views its digest covers, each with the columns left out of it (those that tell of arrival).
+    fn digested(&self) -> &'static [(&'static str, &'static [&'static str])];
+
+    /// Raised whenever a fold gives other rows for the same events.
+    fn fold_version(&self) -> u32;
+
+    /// The settings its folds use, as canonical text: part of the definition. Empty if there are none.
+    fn settings(&self) -> String;
+
+    /// Folds a batch. Facts are written before anything is derived; rows are locked in key order.
+    fn apply(
+        &self,
+        cx: &mut BatchTx<'_>,
+        batch: &Batch,
+        mode: Mode,
+    ) -> impl Future<Output = Result<(), ApplyError>> + Send;
+}
