@@ -1,1 +1,4 @@
 //! The system tests; each module is one promise.
+
+mod readme;
+mod walk;

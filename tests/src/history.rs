@@ -236,7 +236,10 @@ impl Teller {
                 let status = self.pick(&["packed", "shipped", "delivered", "delayed", "lost"]);
                 ("shipment.updated", json!({"order_id": order, "status": status}))
             }
-            9 => ("return.received", json!({"order_id": order, "lines": self.lines(), "refund": self.money()})),
+            9 => {
+                let sku = self.pick(&["A", "B", "C"]);
+                ("return.received", json!({"order_id": order, "lines": [{"sku": sku, "quantity": 1}], "refund": self.money()}))
+            }
             10 | 11 => {
                 let priority = self.pick(&["low", "normal", "high", "urgent"]);
                 ("case.opened", json!({"case_id": case, "title": "It broke", "priority": priority, "topic": "repair"}))
@@ -262,7 +265,7 @@ impl Teller {
                 }
                 ("case.replied", data)
             }
-            15 => ("case.escalated", json!({"case_id": case, "level": "2"})),
+            15 => ("case.escalated", json!({"case_id": case, "level": 2})),
             16 => {
                 let message = format!("<m{}>", self.rng.random_range(1..4));
                 let at = self.time();

@@ -1,0 +1,260 @@
+//! The whole product as its users start it: `rapport up` on a data directory and ports of its own, spoken to over HTTP
+//! and SQL, and killed piece by piece.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a stack may take to answer on every port, a first fetch of Kafka and PostgreSQL aside.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// What `up` may take to stop everything.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Admin ports, from the port base, and whose they are.
+const ADMIN_PORTS: [(u16, &str); 5] = [(10, "collector"), (11, "sales"), (12, "service"), (13, "customer360"), (14, "query")];
+
+/// A running stack. Dropping it kills `up`; [`Stack::stop`] ends it as Ctrl-C does.
+pub struct Stack {
+    data: TempDir,
+    base: u16,
+    up: Child,
+    /// For requests of a test's own.
+    pub http: Client,
+}
+
+/// An answer: status, headers that matter, body as JSON.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// `Rapport-Position`, if it came.
+    pub position: Option<String>,
+    /// `Retry-After` in seconds, if it came.
+    pub retry_after: Option<u64>,
+    /// The body; `Null` if it is no JSON.
+    pub body: Value,
+}
+
+impl Stack {
+    /// Starts everything and waits until every service says that it is ready.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further `RAPPORT_*` settings.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::Builder::new().prefix("rapport-system-").tempdir().expect("a temporary directory");
+        // PostgreSQL runs as another account when the tests run as root.
+        let base = free_block();
+        let up = spawn(data.path(), base, settings);
+        let http = Client::builder().timeout(Duration::from_secs(70)).build().expect("an HTTP client");
+        let mut stack = Self { data, base, up, http };
+        stack.ready().await;
+        stack
+    }
+
+    /// Waits until every service is ready.
+    pub async fn ready(&mut self) {
+        let end = Instant::now() + START_TIMEOUT;
+        for (offset, name) in ADMIN_PORTS {
+            let url = format!("http://127.0.0.1:{}/readyz", self.base + offset);
+            loop {
+                if let Ok(answer) = self.http.get(&url).timeout(Duration::from_secs(2)).send().await
+                    && answer.status().is_success()
+                {
+                    break;
+                }
+                if let Ok(Some(status)) = self.up.try_wait() {
+                    panic!("`rapport up` ended with {status} before {name} was ready:\n{}", self.log_tail());
+                }
+                assert!(Instant::now() < end, "{name} was not ready after {START_TIMEOUT:?}:\n{}", self.log_tail());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// `http://127.0.0.1:<collector>` and a path.
+    pub fn collector(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.base)
+    }
+
+    /// `http://127.0.0.1:<query>` and a path.
+    pub fn query(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.base + 2)
+    }
+
+    /// The owner's way into PostgreSQL.
+    pub fn database_url(&self) -> String {
+        local_stack::database_url(self.base + 3)
+    }
+
+    /// The broker.
+    pub fn kafka(&self) -> String {
+        format!("127.0.0.1:{}", self.base + 4)
+    }
+
+    /// The first port of the block.
+    pub fn port_base(&self) -> u16 {
+        self.base
+    }
+
+    /// Where everything is kept.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Publishes one event, or an array of them.
+    pub async fn publish(&self, events: &Value) -> Answer {
+        self.try_publish(events).await.expect("the collector answers")
+    }
+
+    /// The same, where no answer at all is possible: a collector that has just been killed.
+    pub async fn try_publish(&self, events: &Value) -> Result<Answer, reqwest::Error> {
+        let mode = if events.is_array() { "application/cloudevents-batch+json" } else { "application/cloudevents+json" };
+        let request = self.http.post(self.collector("/events")).header("content-type", mode).body(events.to_string());
+        answer(request.send().await?).await
+    }
+
+    /// Asks the query service.
+    pub async fn get(&self, path: &str) -> Answer {
+        let response = self.http.get(self.query(path)).send().await.expect("the query service answers");
+        answer(response).await.expect("a whole answer")
+    }
+
+    /// Runs the `rapport` binary against this stack.
+    pub fn rapport(&self, arguments: &[&str]) -> std::process::Output {
+        let base = self.base.to_string();
+        Command::new(binary())
+            .args(arguments)
+            .env("RAPPORT_PORT_BASE", &base)
+            .env("RAPPORT_DATA_DIR", self.data.path())
+            .current_dir(self.data.path())
+            .output()
+            .expect("the rapport binary runs")
+    }
+
+    /// The process id in a pid file of `up`: `kafka`, `postgres`, `collector` ...
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.data.path().join("run").join(format!("{name}.pid"))).ok()?;
+        text.lines().next()?.trim().parse().ok()
+    }
+
+    /// Sends a signal (`KILL`, `STOP`, `CONT`) to one of the processes. Says whether there was one.
+    pub fn signal(&self, name: &str, signal: &str) -> bool {
+        self.pid(name).is_some_and(|pid| {
+            Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        })
+    }
+
+    /// The names of all processes that `up` started.
+    pub fn processes(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.data.path().join("run"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".pid").map(str::to_owned))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// `up` itself.
+    pub fn up_pid(&self) -> u32 {
+        self.up.id()
+    }
+
+    /// Ends `up` as Ctrl-C does and checks that nothing is left running.
+    pub async fn stop(mut self) {
+        let pids: Vec<(String, u32)> = self.processes().into_iter().filter_map(|n| self.pid(&n).map(|p| (n, p))).collect();
+        self.interrupt().await;
+        for (name, pid) in pids {
+            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{name} (process {pid}) still runs after `up` was stopped");
+        }
+    }
+
+    /// Stops everything and starts it again on the same data.
+    pub async fn restart(&mut self) {
+        self.interrupt().await;
+        self.up = spawn(self.data.path(), self.base, &[]);
+        self.ready().await;
+    }
+
+    /// kill -9 of `up` alone, then a new one on the same data.
+    pub async fn restart_after_kill(&mut self) {
+        self.up.kill().expect("`up` runs");
+        self.up.wait().expect("`up` ends");
+        self.up = spawn(self.data.path(), self.base, &[]);
+        self.ready().await;
+    }
+
+    async fn interrupt(&mut self) {
+        let _ = Command::new("kill").args(["-INT", &self.up.id().to_string()]).status();
+        let end = Instant::now() + STOP_TIMEOUT;
+        while self.up.try_wait().expect("a child of ours").is_none() {
+            assert!(Instant::now() < end, "`up` did not stop within {STOP_TIMEOUT:?}:\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.data.path().join("up.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // A test that failed must leave nothing running: `up` first, then what it started.
+        let pids: Vec<u32> = self.processes().iter().filter_map(|n| self.pid(n)).collect();
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        for pid in pids {
+            let _ = Command::new("kill").args(["-9", &format!("-{pid}")]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+async fn answer(response: reqwest::Response) -> Result<Answer, reqwest::Error> {
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let (status, position, retry_after) = (response.status(), header("rapport-position"), header("retry-after"));
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer { status, position, retry_after: retry_after.and_then(|s| s.parse().ok()), body })
+}
+
+/// The binary that the same build made, beside the test.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let directory = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let binary = directory.join("rapport");
+    assert!(binary.exists(), "{} is missing: run `cargo build --workspace` (or `make test`) first", binary.display());
+    binary
+}
+
+fn spawn(data: &Path, base: u16, settings: &[(&str, &str)]) -> Child {
+    let log = File::options().create(true).append(true).open(data.join("up.log")).expect("a log file");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
+    let mut command = Command::new(binary());
+    command.args(["up", "--data-dir"]).arg(data).args(["--port-base", &base.to_string()]).current_dir(root);
+    for (name, value) in settings {
+        command.env(format!("RAPPORT_{}", name.to_uppercase()), value);
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log).spawn().expect("the rapport binary starts")
+}
+
+/// A block of 20 ports that nobody listens on. Tests run in parallel, so the start is random.
+fn free_block() -> u16 {
+    loop {
+        let base = 20_000 + rand::random_range(0..1_000) * 20;
+        if (0..20).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok()) {
+            return base;
+        }
+    }
+}
