@@ -1,0 +1,317 @@
+//! Appending: every record gets an answer, and a request is woken up once.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use crate::error::LogError;
+use crate::log::{Log, LogOptions, Topic, blocking};
+use crate::record::NewRecord;
+
+/// Bounds of appending.
+#[derive(Clone, Debug)]
+pub struct AppenderOptions {
+    /// A record not acknowledged by then is answered with [`AppendError::Unavailable`]. Keep it below the deadline of
+    /// whoever waits.
+    pub timeout: Duration,
+    /// Records that may wait in the client.
+    pub queue_records_max: u32,
+    /// Bytes that may wait in the client.
+    pub queue_bytes_max: u64,
+    /// How long the client waits for more records before it sends a batch, milliseconds. 0 with one request in flight
+    /// adapts by itself: what comes while a request is under way makes the next batch.
+    pub linger_ms: f64,
+    /// Requests under way to one broker (1 to 5).
+    pub in_flight_max: u8,
+}
+
+impl Default for AppenderOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            queue_records_max: 100_000,
+            queue_bytes_max: 64 * 1024 * 1024,
+            linger_ms: 0.0,
+            in_flight_max: 1,
+        }
+    }
+}
+
+/// Why a record was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The queue is full: the record was not taken. Slow down and try again.
+    #[error("the queue to Kafka is full")]
+    QueueFull,
+    /// Not acknowledged in time. It may still have been written; appending it again is harmless, events have ids.
+    #[error("Kafka did not acknowledge the record in time: {0}")]
+    Unavailable(String),
+    /// The broker takes no record of this size.
+    #[error("the record is larger than the topic takes")]
+    TooLarge,
+    /// The client had to be replaced; the record may or may not have been written. Try again.
+    #[error("the Kafka client had to be replaced: {0}")]
+    Fatal(String),
+}
+
+/// Where a record was written.
+pub type Appended = Result<(i32, i64), AppendError>;
+
+/// Appends records. Clones share one client. Cheap to clone.
+#[derive(Clone)]
+pub struct Appender {
+    inner: Arc<Inner>,
+}
+
+type Producer = ThreadedProducer<Deliveries>;
+
+struct Inner {
+    log: LogOptions,
+    options: AppenderOptions,
+    producer: RwLock<Arc<Producer>>,
+    /// Held while a client is being replaced.
+    replacing: Mutex<()>,
+    asker: BaseConsumer,
+}
+
+impl Appender {
+    /// Connects to an open log.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub fn open(log: &Log, options: AppenderOptions) -> Result<Self, LogError> {
+        Self::connect(log.options(), options)
+    }
+
+    /// Connects to topics that may not be a log yet.
+    pub(crate) fn connect(log: &LogOptions, options: AppenderOptions) -> Result<Self, LogError> {
+        let producer = Arc::new(producer(log, &options)?);
+        let asker = log.client(&[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
+        let inner =
+            Inner { log: log.clone(), options, producer: RwLock::new(producer), replacing: Mutex::new(()), asker };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends records and waits until each is on all in-sync replicas or has failed. The answers stand in the order of
+    /// the records. Records of one key that succeed in one call keep their order.
+    ///
+    /// Cancelling stops the waiting, not the appending.
+    pub async fn append(&self, topic: Topic, records: Vec<NewRecord>) -> Vec<Appended> {
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let producer = self.producer().await;
+        let (done, all_done) = oneshot::channel();
+        let request = Arc::new(Request {
+            results: Mutex::new(vec![None; records.len()]),
+            // One more than records, so that the answer cannot be ready before all of them are handed over.
+            open: AtomicUsize::new(records.len() + 1),
+            done: Mutex::new(Some(done)),
+        });
+        let name = match topic {
+            Topic::Log => &self.inner.log.topic,
+            Topic::Rejected => &self.inner.log.rejected_topic,
+        };
+        for (index, record) in records.into_iter().enumerate() {
+            let ticket = Box::new(Ticket { request: Arc::clone(&request), index });
+            let mut base = BaseRecord::with_opaque_to(name, ticket).payload(&record.value).key(&record.key);
+            base = base.headers(record.headers);
+            if let Some(partition) = record.partition {
+                base = base.partition(partition);
+            }
+            if let Err((error, refused)) = producer.send(base) {
+                refused.delivery_opaque.answer(Err(append_error(&error)));
+            }
+        }
+        request.one_less();
+        // The sender lives in the request, which every ticket holds: it cannot be lost.
+        let _ = all_done.await;
+        let results = std::mem::take(&mut *lock(&request.results));
+        let lost = || Err(AppendError::Unavailable("the client gave no answer".into()));
+        results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+    }
+
+    /// Whether records can be appended now: the topic is there with a leader for every partition, the queue has room.
+    ///
+    /// # Errors
+    /// A sentence saying what is missing.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), String> {
+        let waiting = self.current().in_flight_count();
+        let room = i64::from(self.inner.options.queue_records_max) * 9 / 10;
+        if i64::from(waiting) > room {
+            return Err(format!("the queue to Kafka is nearly full: {waiting} records wait"));
+        }
+        let appender = self.clone();
+        let asked = blocking(move || {
+            let topic = appender.inner.log.topic.clone();
+            appender
+                .inner
+                .asker
+                .fetch_metadata(Some(&topic), timeout)
+                .map_err(|e| LogError::Unreachable { brokers: appender.inner.log.brokers.clone(), reason: e.to_string() })
+                .and_then(|metadata| {
+                    let found = metadata.topics().iter().find(|t| t.name() == topic);
+                    match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {
+                        None => Err(LogError::Missing { topic }),
+                        Some(t) => Ok(t.partitions().iter().filter(|p| p.leader() < 0).count()),
+                    }
+                })
+        });
+        match asked.await {
+            Ok(0) => Ok(()),
+            Ok(without) => Err(format!("{without} partitions of the log have no leader")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Records handed over and not yet answered.
+    pub fn waiting(&self) -> usize {
+        usize::try_from(self.current().in_flight_count()).unwrap_or(0)
+    }
+
+    /// Waits until everything handed over has been answered, at most `timeout`.
+    pub async fn flush(&self, timeout: Duration) {
+        let deadline = tokio::time::Instant::now() + timeout;
+        while self.waiting() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn current(&self) -> Arc<Producer> {
+        Arc::clone(&self.inner.producer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client, replaced first if it met an error it cannot recover from.
+    async fn producer(&self) -> Arc<Producer> {
+        let current = self.current();
+        if !current.context().broken.load(Ordering::Acquire) {
+            return current;
+        }
+        drop(current);
+        let appender = self.clone();
+        let replaced = blocking(move || {
+            let _one_at_a_time = lock(&appender.inner.replacing);
+            if appender.current().context().broken.load(Ordering::Acquire) {
+                let new = Arc::new(producer(&appender.inner.log, &appender.inner.options)?);
+                let old = {
+                    let mut slot = appender.inner.producer.write().unwrap_or_else(PoisonError::into_inner);
+                    std::mem::replace(&mut *slot, new)
+                };
+                tracing::warn!("the Kafka client met an error it cannot recover from and was replaced");
+                // Waits for its thread; what it still held is answered with an error.
+                drop(old);
+            }
+            Ok(())
+        });
+        if let Err(error) = replaced.await {
+            tracing::error!(%error, "the Kafka client could not be replaced");
+        }
+        self.current()
+    }
+}
+
+fn producer(log: &LogOptions, options: &AppenderOptions) -> Result<Producer, LogError> {
+    let timeout_ms = options.timeout.as_millis().max(10).to_string();
+    let config = log.client(&[
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        // Java's partitioner: whoever produces with the same key meets the same partition.
+        ("partitioner", "murmur2_random"),
+        ("compression.type", "lz4"),
+        ("linger.ms", &options.linger_ms.to_string()),
+        ("max.in.flight.requests.per.connection", &options.in_flight_max.clamp(1, 5).to_string()),
+        ("message.timeout.ms", &timeout_ms),
+        ("queue.buffering.max.messages", &options.queue_records_max.to_string()),
+        ("queue.buffering.max.kbytes", &(options.queue_bytes_max / 1024).max(1).to_string()),
+        ("message.max.bytes", "4194304"),
+        ("reconnect.backoff.max.ms", "1000"),
+    ]);
+    config
+        .create_with_context::<_, ThreadedProducer<Deliveries>>(Deliveries::default())
+        .map_err(|e| LogError::Configuration(e.to_string()))
+}
+
+/// What one call of `append` waits for.
+struct Request {
+    results: Mutex<Vec<Option<Appended>>>,
+    open: AtomicUsize,
+    done: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Request {
+    fn one_less(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(done) = lock(&self.done).take()
+        {
+            // Nobody waits any more where the request was cancelled.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Travels with a record through the client.
+struct Ticket {
+    request: Arc<Request>,
+    index: usize,
+}
+
+impl Ticket {
+    fn answer(&self, result: Appended) {
+        lock(&self.request.results)[self.index] = Some(result);
+        self.request.one_less();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Deliveries {
+    /// A fatal error was met: the client can send nothing any more.
+    broken: AtomicBool,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.broken.store(true, Ordering::Release);
+        }
+        tracing::debug!(%error, reason, "the Kafka client reports");
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        ticket.answer(match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => {
+                let error = append_error(error);
+                if matches!(error, AppendError::Fatal(_)) {
+                    self.broken.store(true, Ordering::Release);
+                }
+                Err(error)
+            }
+        });
+    }
+}
+
+fn append_error(error: &KafkaError) -> AppendError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => AppendError::QueueFull,
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => AppendError::TooLarge,
+        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+            AppendError::Fatal(error.to_string())
+        }
+        _ => AppendError::Unavailable(error.to_string()),
+    }
+}

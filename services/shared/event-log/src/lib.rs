@@ -1,0 +1,27 @@
+//! The log: topic `rapport.interactions` in Kafka. The only crate that knows a Kafka client.
+//!
+//! ```text
+//! collector -> Appender -> Kafka -> Reader -> projectors, `log read`
+//! ```
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | [`log`] | which cluster and topics; creating them; the log's id and secret namespace; watermarks |
+//! | [`record`] | a record read, a record to append, their headers |
+//! | [`appender`] | appending with an answer for each record, one wake-up a request |
+//! | [`reader`] | following partitions from given offsets, without a consumer group |
+//! | [`range`] | a stretch of the log, from a time or the beginning to its end |
+
+pub mod appender;
+pub mod error;
+pub mod log;
+pub mod range;
+pub mod reader;
+pub mod record;
+
+pub use appender::{AppendError, Appender, AppenderOptions};
+pub use error::LogError;
+pub use log::{Log, LogOptions, Topic, Watermarks};
+pub use range::{RangeReader, Start};
+pub use reader::{Fetched, ReadError, Reader, ReaderOptions};
+pub use record::{NewRecord, Record};

@@ -1,0 +1,409 @@
+//! Which log this is: its topics, its id, how far it reaches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::{Namespace, position::Offsets};
+use prost::Message as _;
+use rapport_proto::v1;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use uuid::Uuid;
+
+use crate::appender::{Appender, AppenderOptions};
+use crate::error::LogError;
+use crate::reader;
+use crate::record::{LOG_CREATED_TYPE, NewRecord, Record};
+
+/// One answer of the brokers is waited for this long.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries while the cluster or the topic is not there yet.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The largest record a topic of ours takes: an event of 256 KiB and its envelope, with room.
+const RECORD_BYTES_MAX: &str = "4194304";
+
+/// Which cluster, which topics.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// `host:port[,host:port…]`.
+    pub brokers: String,
+    /// Further librdkafka properties (SASL, TLS …), set last but for those the log's promises rest on.
+    pub properties: BTreeMap<String, String>,
+    /// The log's topic.
+    pub topic: String,
+    /// Where rejected events are kept.
+    pub rejected_topic: String,
+    /// Partitions of a topic that is created.
+    pub partitions: i32,
+    /// Replication factor of a topic that is created; from 3 on `min.insync.replicas` is 2.
+    pub replication: i32,
+    /// How long opening waits for the cluster and the topic.
+    pub open_timeout: Duration,
+}
+
+impl LogOptions {
+    /// The usual topics on this cluster, one replica, six partitions.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            properties: BTreeMap::new(),
+            topic: "rapport.interactions".into(),
+            rejected_topic: "rapport.rejected".into(),
+            partitions: 6,
+            replication: 1,
+            open_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// A client's configuration: the user's properties, then what must hold.
+    pub(crate) fn client(&self, must: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "rapport");
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        for (name, value) in must {
+            config.set(*name, *value);
+        }
+        // Connection losses are told once by what meets them, not by every client thread.
+        config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
+        config
+    }
+
+    fn unreachable(&self, reason: impl ToString) -> LogError {
+        LogError::Unreachable { brokers: self.brokers.clone(), reason: reason.to_string() }
+    }
+}
+
+/// One of the log's two topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The interactions.
+    Log,
+    /// What the collector rejected.
+    Rejected,
+}
+
+/// How far a partition reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first offset still there.
+    pub start: i64,
+    /// The offset the next record will get.
+    pub end: i64,
+}
+
+/// An open log. Clones share one connection for questions.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: LogOptions,
+    log_id: Uuid,
+    namespace: Namespace,
+    partitions: i32,
+    asker: BaseConsumer,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("topic", &self.inner.options.topic).field("log_id", &self.inner.log_id).finish()
+    }
+}
+
+impl Log {
+    /// Opens a log that exists, waiting `open_timeout` for the cluster and the topic.
+    ///
+    /// # Errors
+    /// The cluster does not answer, the topic is missing or empty after that time, or it is no log.
+    pub async fn open(options: &LogOptions) -> Result<Self, LogError> {
+        let options = options.clone();
+        blocking(move || retry(&options, || open(&options))).await
+    }
+
+    /// Opens the log, creating its topics and its first record where they are missing. Several may do so at once: the
+    /// record that won offset 0 counts for all.
+    ///
+    /// # Errors
+    /// As [`Log::open`], and when the broker refuses to create a topic.
+    pub async fn open_or_create(options: &LogOptions) -> Result<Self, LogError> {
+        let deadline = Instant::now() + options.open_timeout;
+        loop {
+            match create_topics(options).await {
+                Ok(()) => break,
+                Err(error) if !error.is_transient() || Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            }
+        }
+        let shared = options.clone();
+        let first = blocking(move || {
+            retry(&shared, || match open(&shared) {
+                Err(LogError::Empty { .. }) => Ok(None),
+                other => other.map(Some),
+            })
+        });
+        if let Some(log) = first.await? {
+            return Ok(log);
+        }
+        append_created(options).await?;
+        Self::open(options).await
+    }
+
+    /// Names the log; a position belongs to one.
+    pub fn log_id(&self) -> Uuid {
+        self.inner.log_id
+    }
+
+    /// The secret from which subject ids are made.
+    pub fn namespace(&self) -> &Namespace {
+        &self.inner.namespace
+    }
+
+    /// How many partitions its topic has.
+    pub fn partitions(&self) -> i32 {
+        self.inner.partitions
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> &LogOptions {
+        &self.inner.options
+    }
+
+    /// The name of one of its topics.
+    pub fn topic(&self, topic: Topic) -> &str {
+        match topic {
+            Topic::Log => &self.inner.options.topic,
+            Topic::Rejected => &self.inner.options.rejected_topic,
+        }
+    }
+
+    /// How far each partition of a topic reaches now.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or the topic is gone.
+    pub async fn watermarks(&self, topic: Topic) -> Result<BTreeMap<i32, Watermarks>, LogError> {
+        let log = self.clone();
+        blocking(move || log.watermarks_now(log.topic(topic))).await
+    }
+
+    /// The first offset still there, a partition.
+    ///
+    /// # Errors
+    /// As [`Log::watermarks`].
+    pub async fn starts(&self) -> Result<Offsets, LogError> {
+        Ok(self.watermarks(Topic::Log).await?.into_iter().map(|(p, w)| (p, w.start)).collect())
+    }
+
+    /// The offset the next record will get, a partition.
+    ///
+    /// # Errors
+    /// As [`Log::watermarks`].
+    pub async fn ends(&self) -> Result<Offsets, LogError> {
+        Ok(self.watermarks(Topic::Log).await?.into_iter().map(|(p, w)| (p, w.end)).collect())
+    }
+
+    /// The records at exactly these offsets of the log; a partition is left out where none stands there.
+    ///
+    /// # Errors
+    /// The cluster does not answer in time.
+    pub async fn read_at(&self, offsets: &Offsets) -> Result<BTreeMap<i32, Record>, LogError> {
+        let (log, offsets) = (self.clone(), offsets.clone());
+        blocking(move || read_at(&log.inner.options, &log.inner.options.topic, &offsets)).await
+    }
+
+    /// Where in each partition the first record appended at or after this time stands (milliseconds since 1970); the
+    /// end where there is none.
+    ///
+    /// # Errors
+    /// The cluster does not answer in time.
+    pub async fn offsets_at(&self, topic: Topic, at_ms: i64) -> Result<Offsets, LogError> {
+        let log = self.clone();
+        blocking(move || {
+            let name = log.topic(topic);
+            let ends = log.watermarks_now(name)?;
+            let mut asked = TopicPartitionList::new();
+            for partition in ends.keys() {
+                asked
+                    .add_partition_offset(name, *partition, Offset::Offset(at_ms.max(0)))
+                    .map_err(|e| log.inner.options.unreachable(e))?;
+            }
+            let found = log
+                .inner
+                .asker
+                .offsets_for_times(asked, REQUEST_TIMEOUT)
+                .map_err(|e| log.inner.options.unreachable(e))?;
+            Ok(found
+                .elements()
+                .iter()
+                .filter_map(|e| {
+                    let end = ends.get(&e.partition())?.end;
+                    Some((e.partition(), e.offset().to_raw().filter(|o| *o >= 0).unwrap_or(end)))
+                })
+                .collect())
+        })
+        .await
+    }
+
+    fn watermarks_now(&self, topic: &str) -> Result<BTreeMap<i32, Watermarks>, LogError> {
+        let partitions = partition_count(&self.inner.options, &self.inner.asker, topic)?;
+        (0..partitions)
+            .map(|partition| {
+                let (start, end) = self
+                    .inner
+                    .asker
+                    .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+                    .map_err(|e| self.inner.options.unreachable(e))?;
+                Ok((partition, Watermarks { start, end }))
+            })
+            .collect()
+    }
+}
+
+/// Runs what blocks on the client away from the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn retry<T>(options: &LogOptions, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
+    let deadline = Instant::now() + options.open_timeout;
+    loop {
+        match attempt() {
+            Err(error) if error.is_transient() && Instant::now() < deadline => std::thread::sleep(RETRY_PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn asker(options: &LogOptions) -> Result<BaseConsumer, LogError> {
+    // Without a group id no consumer group is ever joined; the client only answers questions.
+    options.client(&[("enable.auto.commit", "false")]).create().map_err(|e| LogError::Configuration(e.to_string()))
+}
+
+fn partition_count(options: &LogOptions, asker: &BaseConsumer, topic: &str) -> Result<i32, LogError> {
+    let metadata = asker.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
+    let found = metadata.topics().iter().find(|t| t.name() == topic);
+    match found {
+        Some(t) if t.error().is_none() && !t.partitions().is_empty() => Ok(t.partitions().len() as i32),
+        _ => Err(LogError::Missing { topic: topic.to_owned() }),
+    }
+}
+
+fn open(options: &LogOptions) -> Result<Log, LogError> {
+    let asker = asker(options)?;
+    let topic = &options.topic;
+    let partitions = partition_count(options, &asker, topic)?;
+    let (start, end) = asker.fetch_watermarks(topic, 0, REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
+    if end == 0 {
+        return Err(LogError::Empty { topic: topic.clone() });
+    }
+    let not_a_log = |found: &str| LogError::NotALog { topic: topic.clone(), found: found.to_owned() };
+    if start > 0 {
+        return Err(not_a_log("is gone (was it deleted by a retention limit? a log needs retention.ms=-1)"));
+    }
+    let first = read_at(options, topic, &Offsets::from([(0, 0)]))?
+        .remove(&0)
+        .ok_or_else(|| not_a_log("holds no record that can be read"))?;
+    let (log_id, namespace) = created(&first).ok_or_else(|| not_a_log("is not a record of type io.rapport.log.created"))?;
+    Ok(Log { inner: Arc::new(Inner { options: options.clone(), log_id, namespace, partitions, asker }) })
+}
+
+/// What a record of type `io.rapport.log.created` says.
+fn created(record: &Record) -> Option<(Uuid, Namespace)> {
+    let created = record.created.then(|| v1::LogCreated::decode(&record.value[..]).ok()).flatten()?;
+    Some((created.log_id.parse().ok()?, Namespace::new(Uuid::from_slice(&created.namespace).ok()?)))
+}
+
+async fn append_created(options: &LogOptions) -> Result<(), LogError> {
+    let (log_id, secret) = (Uuid::new_v4(), Uuid::new_v4());
+    let value = v1::LogCreated { log_id: log_id.to_string(), namespace: secret.as_bytes().to_vec() }.encode_to_vec();
+    let record = NewRecord::new("log", value)
+        .header("ce_specversion", "1.0")
+        .header("ce_id", log_id.to_string())
+        .header("ce_source", "rapport")
+        .header("ce_type", LOG_CREATED_TYPE)
+        .header("content-type", "application/protobuf")
+        .partition(0);
+    let appender = Appender::connect(options, AppenderOptions::default())?;
+    let mut results = appender.append(Topic::Log, vec![record]).await;
+    match results.pop() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(options.unreachable(error)),
+        None => Err(options.unreachable("the first record was not answered")),
+    }
+}
+
+async fn create_topics(options: &LogOptions) -> Result<(), LogError> {
+    let admin: AdminClient<DefaultClientContext> =
+        options.client(&[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
+    let insync = if options.replication >= 3 { "2" } else { "1" };
+    let topics = [(&options.topic, options.partitions), (&options.rejected_topic, 1)].map(|(name, partitions)| {
+        NewTopic::new(name, partitions, TopicReplication::Fixed(options.replication))
+            .set("retention.ms", "-1")
+            .set("retention.bytes", "-1")
+            .set("cleanup.policy", "delete")
+            .set("min.insync.replicas", insync)
+            .set("max.message.bytes", RECORD_BYTES_MAX)
+    });
+    let asked = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+    let results = admin.create_topics(&topics, &asked).await.map_err(|e| options.unreachable(e))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code @ (RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut))) => {
+                return Err(options.unreachable(code));
+            }
+            Err((topic, code)) => return Err(LogError::NotCreated { topic, reason: code.to_string() }),
+        }
+    }
+    // The admin's thread is joined when it is dropped.
+    blocking(move || {
+        drop(admin);
+        Ok(())
+    })
+    .await
+}
+
+/// One record a partition, at exactly the offset asked for.
+fn read_at(options: &LogOptions, topic: &str, offsets: &Offsets) -> Result<BTreeMap<i32, Record>, LogError> {
+    let mut found = BTreeMap::new();
+    if offsets.is_empty() {
+        return Ok(found);
+    }
+    let consumer = reader::consumer(options, topic, offsets, &reader::ReaderOptions::default())
+        .map_err(|e| options.unreachable(e))?;
+    let mut wanted = offsets.clone();
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    while !wanted.is_empty() {
+        if Instant::now() > deadline {
+            return Err(options.unreachable("a record that was asked for did not come in time"));
+        }
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => {
+                let record = Record::copy_of(&message);
+                // A record beyond the offset says that none stands there.
+                if wanted.remove(&record.partition) == Some(record.offset) {
+                    found.insert(record.partition, record);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                wanted.remove(&partition);
+            }
+            Some(Err(error)) if reader::is_out_of_range(&error) => return Ok(found),
+            Some(Err(error)) => tracing::debug!(%error, "reading single records"),
+        }
+    }
+    Ok(found)
+}

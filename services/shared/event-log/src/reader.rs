@@ -1,0 +1,238 @@
+//! Following partitions from given offsets. No consumer group: who reads what is decided elsewhere.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use domain::position::Offsets;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use crate::log::{Log, LogOptions, Topic};
+use crate::record::Record;
+
+/// Records handed over at once by the reading thread.
+const CHUNK_RECORDS_MAX: usize = 1000;
+/// Chunks that wait between the reading thread and the caller.
+const CHUNKS_MAX: usize = 4;
+/// The reading thread looks this often whether it should stop.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How eagerly the log is fetched.
+#[derive(Clone, Debug)]
+pub struct ReaderOptions {
+    /// A broker answers a fetch as soon as it has this many bytes …
+    pub fetch_bytes_min: u32,
+    /// … or this many milliseconds have passed.
+    pub fetch_wait_ms_max: u32,
+    /// What the client may hold before it stops fetching, KiB.
+    pub queue_kbytes_max: u32,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self { fetch_bytes_min: 1, fetch_wait_ms_max: 100, queue_kbytes_max: 16 * 1024 }
+    }
+}
+
+/// Why reading ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The offset to read from does not exist (any more): the log was truncated or recreated.
+    #[error("the log does not reach the offsets asked for (any more): {0}")]
+    OffsetOutOfRange(String),
+    /// The topic is gone.
+    #[error("the topic or a partition of it does not exist: {0}")]
+    Missing(String),
+    /// The client gave up.
+    #[error("the Kafka client cannot go on: {0}")]
+    Fatal(String),
+    /// A reader must be opened with a configuration that the client takes.
+    #[error("the Kafka client refused its configuration: {0}; check the [kafka] properties")]
+    Configuration(String),
+}
+
+/// What was there.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// In order within each partition.
+    pub records: Vec<Record>,
+    /// Partitions whose end was reached after the records above.
+    pub at_end: Vec<i32>,
+}
+
+impl Fetched {
+    /// Neither a record nor an end.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.at_end.is_empty()
+    }
+}
+
+enum Item {
+    Record(Record),
+    End(i32),
+    Failed(ReadError),
+}
+
+/// Reads partitions on a thread of its own. Other partitions or offsets: open another one (assigning a client twice can
+/// lose the offsets). Dropping it ends the thread.
+pub struct Reader {
+    chunks: mpsc::Receiver<Vec<Item>>,
+    pending: VecDeque<Item>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Reader {
+    /// Starts reading each partition of a topic at its offset.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub fn open(log: &Log, topic: Topic, from: &Offsets, options: &ReaderOptions) -> Result<Self, ReadError> {
+        let consumer = consumer(log.options(), log.topic(topic), from, options)
+            .map_err(|e| ReadError::Configuration(e.to_string()))?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread_stopping = Arc::clone(&stopping);
+        std::thread::Builder::new()
+            .name("log-reader".into())
+            .spawn(move || follow(&consumer, &sender, &thread_stopping))
+            .map_err(|e| ReadError::Fatal(format!("no thread could be started: {e}")))?;
+        Ok(Self { chunks, pending: VecDeque::new(), stopping })
+    }
+
+    /// What is there now, at most `events_max` records or about `bytes_max` bytes; waits up to `wait` for the first.
+    /// Safe to cancel.
+    ///
+    /// # Errors
+    /// Reading cannot go on; the reader is of no further use.
+    pub async fn next(&mut self, events_max: usize, bytes_max: usize, wait: Duration) -> Result<Fetched, ReadError> {
+        if self.pending.is_empty() {
+            match tokio::time::timeout(wait, self.chunks.recv()).await {
+                Err(_) => return Ok(Fetched::default()),
+                Ok(None) => return Err(ReadError::Fatal("its thread has ended".into())),
+                Ok(Some(chunk)) => self.pending.extend(chunk),
+            }
+        }
+        let mut fetched = Fetched::default();
+        let mut bytes = 0;
+        while fetched.records.len() < events_max && bytes < bytes_max {
+            let Some(item) = self.pending.pop_front() else {
+                match self.chunks.try_recv() {
+                    Ok(chunk) => self.pending.extend(chunk),
+                    Err(_) => break,
+                }
+                continue;
+            };
+            match item {
+                Item::Record(record) => {
+                    bytes += record.size();
+                    fetched.at_end.retain(|p| *p != record.partition);
+                    fetched.records.push(record);
+                }
+                Item::End(partition) => fetched.at_end.push(partition),
+                // What came before the failure is handed over first.
+                Item::Failed(error) if fetched.is_empty() => return Err(error),
+                failed => {
+                    self.pending.push_front(failed);
+                    break;
+                }
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+/// A client assigned to exactly these offsets.
+pub(crate) fn consumer(
+    options: &LogOptions,
+    topic: &str,
+    from: &Offsets,
+    reader: &ReaderOptions,
+) -> Result<BaseConsumer, KafkaError> {
+    let consumer: BaseConsumer = options
+        .client(&[
+            // A name is required where partitions are assigned by hand; no group is joined and no offset committed.
+            ("group.id", "rapport"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+            ("check.crcs", "true"),
+            ("enable.partition.eof", "true"),
+            ("fetch.queue.backoff.ms", "5"),
+            ("queued.min.messages", "10000"),
+            ("queued.max.messages.kbytes", &reader.queue_kbytes_max.to_string()),
+            ("fetch.wait.max.ms", &reader.fetch_wait_ms_max.to_string()),
+            ("fetch.min.bytes", &reader.fetch_bytes_min.to_string()),
+            ("fetch.error.backoff.ms", "100"),
+            ("reconnect.backoff.max.ms", "1000"),
+        ])
+        .create()?;
+    let mut assignment = TopicPartitionList::with_capacity(from.len());
+    for (partition, offset) in from {
+        assignment.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    consumer.assign(&assignment)?;
+    Ok(consumer)
+}
+
+pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)
+    )
+}
+
+fn follow(consumer: &BaseConsumer, sender: &mpsc::Sender<Vec<Item>>, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Relaxed) {
+        let Some(first) = consumer.poll(POLL) else { continue };
+        let mut chunk = Vec::new();
+        let mut next = Some(first);
+        while let Some(polled) = next {
+            match polled {
+                Ok(message) => chunk.push(Item::Record(Record::copy_of(&message))),
+                Err(error) => chunk.extend(item_of(&error)),
+            }
+            if chunk.len() >= CHUNK_RECORDS_MAX {
+                break;
+            }
+            next = consumer.poll(Duration::ZERO);
+        }
+        let failed = chunk.iter().any(|item| matches!(item, Item::Failed(_)));
+        if !chunk.is_empty() && (sender.blocking_send(chunk).is_err() || failed) {
+            return;
+        }
+    }
+}
+
+fn item_of(error: &KafkaError) -> Option<Item> {
+    if let KafkaError::PartitionEOF(partition) = error {
+        return Some(Item::End(*partition));
+    }
+    if is_out_of_range(error) {
+        return Some(Item::Failed(ReadError::OffsetOutOfRange(error.to_string())));
+    }
+    match error {
+        KafkaError::MessageConsumptionFatal(_) => return Some(Item::Failed(ReadError::Fatal(error.to_string()))),
+        _ => match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicId,
+            ) => return Some(Item::Failed(ReadError::Missing(error.to_string()))),
+            // Connections come and go; the client goes on by itself.
+            _ => tracing::debug!(%error, "reading the log"),
+        },
+    }
+    None
+}

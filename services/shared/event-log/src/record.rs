@@ -1,0 +1,153 @@
+//! Records: one that was read, one that is to be appended.
+
+use bytes::Bytes;
+use domain::{receipt, time};
+use rapport_proto::v1;
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders, Timestamp};
+
+/// `ce_type` of the record that names the log. It is no interaction.
+pub const LOG_CREATED_TYPE: &str = "io.rapport.log.created";
+/// The header with the time of receipt: RFC 3339 with microseconds.
+pub const RECEIVED_AT_HEADER: &str = "ce_recordedtime";
+
+/// One record of the log. Cloning copies no bytes.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka's own timestamp, milliseconds since 1970; 0 if the record has none.
+    pub timestamp_ms: i64,
+    /// When a collector had read the event, microseconds UTC: the header, else Kafka's timestamp.
+    pub received_at: i64,
+    /// Whether it names the log (offset 0 of partition 0, and later ones that lost the race): not to be folded.
+    pub created: bool,
+    /// The key; empty if it has none.
+    pub key: Bytes,
+    /// The value; empty if it has none.
+    pub value: Bytes,
+    headers: Bytes,
+}
+
+impl Record {
+    /// Copies a message out of the client's memory, in one allocation.
+    pub(crate) fn copy_of(message: &BorrowedMessage<'_>) -> Self {
+        let key = message.key().unwrap_or_default();
+        let value = message.payload().unwrap_or_default();
+        let headers = message.headers();
+        let headers_len: usize =
+            headers.map_or(0, |h| h.iter().map(|h| 8 + h.key.len() + h.value.unwrap_or_default().len()).sum());
+        let mut bytes = Vec::with_capacity(key.len() + value.len() + headers_len);
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(key);
+        let mut received_at = None;
+        let mut created = false;
+        for header in headers.iter().flat_map(|h| h.iter()) {
+            let text = header.value.unwrap_or_default();
+            match header.key {
+                RECEIVED_AT_HEADER => received_at = std::str::from_utf8(text).ok().and_then(time::parse),
+                "ce_type" => created = text == LOG_CREATED_TYPE.as_bytes(),
+                _ => {}
+            }
+            for part in [header.key.as_bytes(), text] {
+                bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
+        }
+        let bytes = Bytes::from(bytes);
+        let timestamp_ms = match message.timestamp() {
+            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
+            Timestamp::NotAvailable => 0,
+        };
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms,
+            received_at: received_at.unwrap_or(timestamp_ms.saturating_mul(1000)),
+            created,
+            key: bytes.slice(value.len()..value.len() + key.len()),
+            value: bytes.slice(..value.len()),
+            headers: bytes.slice(value.len() + key.len()..),
+        }
+    }
+
+    /// The headers, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut rest = &self.headers[..];
+        std::iter::from_fn(move || {
+            let (name, after) = part(rest)?;
+            let (value, after) = part(after)?;
+            rest = after;
+            Some((std::str::from_utf8(name).unwrap_or_default(), value))
+        })
+    }
+
+    /// The value of a header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(n, _)| *n == name).and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// Bytes it holds in memory.
+    pub fn size(&self) -> usize {
+        self.key.len() + self.value.len() + self.headers.len()
+    }
+}
+
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
+/// A record to be appended.
+#[derive(Debug)]
+pub struct NewRecord {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    pub(crate) headers: OwnedHeaders,
+    pub(crate) partition: Option<i32>,
+}
+
+impl NewRecord {
+    /// A record without headers. The key chooses the partition.
+    pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), value: value.into(), headers: OwnedHeaders::new_with_capacity(8), partition: None }
+    }
+
+    /// The record of a normalized interaction: `value` is its encoding, `received_at` microseconds UTC. The key is the
+    /// one all producers must choose; the headers repeat what other CloudEvents consumers read.
+    pub fn of(wire: &v1::Interaction, value: Vec<u8>, received_at: i64) -> Self {
+        let mut record = Self::new(receipt::key(wire), value).header("ce_specversion", "1.0");
+        for (name, value) in [("ce_id", &wire.id), ("ce_source", &wire.source), ("ce_type", &wire.r#type)] {
+            record = record.header(name, value.as_deref().unwrap_or_default());
+        }
+        if let Some(at) = wire.occurred_at.and_then(time::format) {
+            record = record.header("ce_time", at);
+        }
+        if let Some(subject) = wire.subject.as_deref() {
+            record = record.header("ce_subject", subject);
+        }
+        record
+            .header(RECEIVED_AT_HEADER, time::format(received_at).unwrap_or_default())
+            .header("content-type", "application/protobuf")
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers = self.headers.insert(Header { key, value: Some(value.as_ref()) });
+        self
+    }
+
+    /// Into this partition, whatever the key says.
+    #[must_use]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Bytes of key and value.
+    pub fn size(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+}
