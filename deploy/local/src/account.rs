@@ -61,7 +61,8 @@ fn named(passwd: &str, name: &str) -> Option<Account> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nbroken\npostgres:x:101:104:PG,,,:/var/lib/postgresql:/bin/bash\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/bash\nbroken\npostgres:x:101:104:PG,,,:/var/lib/postgresql:/bin/bash\n";
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {

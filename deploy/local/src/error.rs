@@ -8,9 +8,7 @@ pub enum StackError {
     ToolMissing { tool: &'static str, purpose: &'static str, remedy: &'static str },
 
     /// There is no PostgreSQL build for this machine.
-    #[error(
-        "there is no bundled PostgreSQL for {os} on {architecture}; use your own with --database-url and --kafka"
-    )]
+    #[error("there is no bundled PostgreSQL for {os} on {architecture}; use your own with --database-url and --kafka")]
     Platform { os: &'static str, architecture: &'static str },
 
     /// Maven ended without having fetched everything.

@@ -70,7 +70,13 @@ impl KafkaOptions {
 
         if !log_dir.join("meta.properties").exists() {
             let mut format = java(artifacts, &log4j);
-            format.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "--ignore-formatted"]);
+            format.args([
+                "-Xmx128m",
+                "-XX:TieredStopAtLevel=1",
+                "kafka.tools.StorageTool",
+                "format",
+                "--ignore-formatted",
+            ]);
             format.args(["-t", &cluster_id(), "-c"]).arg(&properties);
             run("formatting Kafka's storage", &mut format).await.map_err(java_missing)?;
         }

@@ -200,7 +200,12 @@ impl Programs<'_> {
     async fn wal_compression(&self) -> &'static str {
         for method in ["lz4", "pglz"] {
             let mut probe = self.command("postgres");
-            probe.arg("-D").arg(self.pg_data).args(["-c", &format!("wal_compression={method}"), "-C", "wal_compression"]);
+            probe.arg("-D").arg(self.pg_data).args([
+                "-c",
+                &format!("wal_compression={method}"),
+                "-C",
+                "wal_compression",
+            ]);
             if run("postgres", &mut probe).await.is_ok() {
                 return method;
             }

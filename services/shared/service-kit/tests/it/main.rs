@@ -1,0 +1,4 @@
+//! The kit as its users see it.
+
+mod config;
+mod serve;
