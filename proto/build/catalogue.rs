@@ -8,11 +8,7 @@ pub(crate) fn generate(model: &Model) -> Result<String, Mistake> {
     let mut code = String::new();
     for message in &model.messages {
         let fields: String = message.fields.iter().map(field_info).collect();
-        let _ = writeln!(
-            code,
-            "static {}: &[FieldInfo] = &[{fields}];",
-            table(&message.name)
-        );
+        let _ = writeln!(code, "static {}: &[FieldInfo] = &[{fields}];", table(&message.name));
     }
     code += "pub(crate) static ENVELOPE_FIELDS: &[FieldInfo] = INTERACTION;\n";
     code += "pub(crate) static TYPES: &[TypeInfo] = &[\n";
@@ -38,11 +34,7 @@ pub(crate) fn generate(model: &Model) -> Result<String, Mistake> {
     code += "pub(crate) fn body(&self) -> Option<(&'static TypeInfo, &dyn Body)> {\nmatch self {\n";
     code += "v1::interaction::Data::Custom(_) | v1::interaction::Data::CustomBinary(_) => None,\n";
     for (i, t) in model.types.iter().enumerate() {
-        let _ = writeln!(
-            code,
-            "v1::interaction::Data::{}(v) => Some((&TYPES[{i}], v)),",
-            t.variant
-        );
+        let _ = writeln!(code, "v1::interaction::Data::{}(v) => Some((&TYPES[{i}], v)),", t.variant);
     }
     code += "}\n}\n}\n";
     Ok(code)
@@ -102,30 +94,15 @@ fn body(message: &Message, event: &EventType) -> Result<String, Mistake> {
         })
         .collect();
     if !entities.is_empty() {
-        let _ = writeln!(
-            code,
-            "fn entities<'a>(&'a self, to: &mut Vec<(&'static str, &'a str)>) {{\n{entities}}}"
-        );
+        let _ = writeln!(code, "fn entities<'a>(&'a self, to: &mut Vec<(&'static str, &'a str)>) {{\n{entities}}}");
     }
     for f in message.fields_where(|f| f.is_channel) {
-        let _ = writeln!(
-            code,
-            "fn channel(&self) -> Option<&str> {{ self.{}.as_deref() }}",
-            f.ident
-        );
+        let _ = writeln!(code, "fn channel(&self) -> Option<&str> {{ self.{}.as_deref() }}", f.ident);
     }
     for f in message.fields_where(|f| f.is_direction) {
-        let _ = writeln!(
-            code,
-            "fn direction(&self) -> Option<&str> {{ self.{}.as_deref() }}",
-            f.ident
-        );
+        let _ = writeln!(code, "fn direction(&self) -> Option<&str> {{ self.{}.as_deref() }}", f.ident);
     }
-    let _ = writeln!(
-        code,
-        "fn summary(&self, line: &mut Line) {{\n{}}}\n}}",
-        summary(message, event)?
-    );
+    let _ = writeln!(code, "fn summary(&self, line: &mut Line) {{\n{}}}\n}}", summary(message, event)?);
     Ok(code)
 }
 
@@ -135,14 +112,9 @@ fn summary(message: &Message, event: &EventType) -> Result<String, Mistake> {
     let mut rest = event.summary.as_str();
     while !rest.is_empty() {
         if let Some(inner) = rest.strip_prefix('[') {
-            let (part, after) = inner
-                .split_once(']')
-                .ok_or(format!("{}: no ]", event.name))?;
+            let (part, after) = inner.split_once(']').ok_or(format!("{}: no ]", event.name))?;
             let (calls, fields) = sentence(message, part)?;
-            let there: Vec<_> = fields
-                .iter()
-                .map(|f| format!("Say::is_there(&self.{f})"))
-                .collect();
+            let there: Vec<_> = fields.iter().map(|f| format!("Say::is_there(&self.{f})")).collect();
             let _ = writeln!(code, "if {} {{\n{calls}}}", there.join(" && "));
             rest = after;
         } else {
@@ -165,10 +137,7 @@ fn sentence(message: &Message, part: &str) -> Result<(String, Vec<String>), Mist
             continue;
         }
         let field = message.fields.iter().find(|f| f.key == piece);
-        let field = field.ok_or(format!(
-            "{}: no field {piece} for its summary",
-            message.name
-        ))?;
+        let field = field.ok_or(format!("{}: no field {piece} for its summary", message.name))?;
         let _ = writeln!(code, "line.say(&self.{});", field.ident);
         fields.push(field.ident.clone());
     }

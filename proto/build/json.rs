@@ -15,16 +15,9 @@ pub(crate) fn generate(model: &Model) -> String {
             "}\n",
         ];
         let name = &message.name;
-        let _ = writeln!(
-            code,
-            "impl<'de> Json<'de> for {name} {{\n{}}}",
-            parts.concat()
-        );
+        let _ = writeln!(code, "impl<'de> Json<'de> for {name} {{\n{}}}", parts.concat());
         let members = write(message, &model.types);
-        let _ = writeln!(
-            code,
-            "impl ToJson for {name} {{\nfn members(&self, w: &mut Out) {{\n{members}}}\n}}"
-        );
+        let _ = writeln!(code, "impl ToJson for {name} {{\nfn members(&self, w: &mut Out) {{\n{members}}}\n}}");
     }
     code
 }
@@ -67,11 +60,7 @@ fn finish(message: &Message, types: &[EventType]) -> String {
     if message.is_envelope {
         code += "self.data = match cx.resolve(&mut self.r#type, self.source.as_deref()) {\n";
         for (i, t) in types.iter().enumerate() {
-            let _ = writeln!(
-                code,
-                "Some({i}) => Some(interaction::Data::{}(cx.body({:?}))),",
-                t.variant, t.name
-            );
+            let _ = writeln!(code, "Some({i}) => Some(interaction::Data::{}(cx.body({:?}))),", t.variant, t.name);
         }
         code += "_ => cx.custom(),\n};\n";
     }
@@ -83,10 +72,7 @@ fn checks(field: &Field, code: &mut String) {
     let mut say = |line: String| code.push_str(&(line + "\n"));
     let is_bytes = matches!(field.shape, Shape::OpenObject | Shape::AnyJson);
     if field.required {
-        let is_text = matches!(
-            field.shape,
-            Shape::Text | Shape::Currency | Shape::Identifier
-        );
+        let is_text = matches!(field.shape, Shape::Text | Shape::Currency | Shape::Identifier);
         say(match (field.is_list, field.may_be_empty) {
             (true, false) => format!("cx.required({key:?}, self.{ident}.is_empty());"),
             (true, true) => {
@@ -106,28 +92,17 @@ fn checks(field: &Field, code: &mut String) {
     };
     if let Some(check) = check {
         let each = if field.is_list { "check_each" } else { "check" };
-        say(format!(
-            "cx.{each}({key:?}, &self.{ident}, checks::{check});"
-        ));
+        say(format!("cx.{each}({key:?}, &self.{ident}, checks::{check});"));
     }
     if !field.one_of.is_empty() {
-        say(format!(
-            "cx.one_of({key:?}, &self.{ident}, &{:?});",
-            field.one_of
-        ));
+        say(format!("cx.one_of({key:?}, &self.{ident}, &{:?});", field.one_of));
     }
     if field.min.is_some() || field.max.is_some() {
         let (min, max) = (&field.min, &field.max);
-        say(format!(
-            "cx.range({key:?}, &self.{ident}, {min:?}, {max:?});"
-        ));
+        say(format!("cx.range({key:?}, &self.{ident}, {min:?}, {max:?});"));
     }
     if !field.item_needs.is_empty() {
-        let absent: Vec<_> = field
-            .item_needs
-            .iter()
-            .map(|n| format!("v.{n}.is_none()"))
-            .collect();
+        let absent: Vec<_> = field.item_needs.iter().map(|n| format!("v.{n}.is_none()")).collect();
         let names = field.item_needs.join(" or ");
         say(format!(
             "for (i, v) in self.{ident}.iter().enumerate() {{ if {} {{ cx.item_needs({key:?}, i, {names:?}); }} }}",
@@ -155,11 +130,7 @@ fn write(message: &Message, types: &[EventType]) -> String {
         code += "Some(interaction::Data::Custom(v)) => w.raw(\"data\", v),\n";
         code += "Some(interaction::Data::CustomBinary(v)) => w.base64(\"data_base64\", v),\n";
         for t in types {
-            let _ = writeln!(
-                code,
-                "Some(interaction::Data::{}(v)) => w.object(\"data\", v),",
-                t.variant
-            );
+            let _ = writeln!(code, "Some(interaction::Data::{}(v)) => w.object(\"data\", v),", t.variant);
         }
         code += "}\n";
     }

@@ -23,15 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("json.gen.rs"), json::generate(&model))?;
     std::fs::write(out.join("catalogue.gen.rs"), catalogue::generate(&model)?)?;
-    std::fs::write(
-        out.join("descriptors.bin"),
-        compiler.encode_file_descriptor_set(),
-    )?;
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let mut files = compiler.file_descriptor_set();
     // The options are for this build alone: no Rust is needed for them.
-    files
-        .file
-        .retain(|f| f.package() == "rapport.v1" && !f.name().ends_with("/options.proto"));
+    files.file.retain(|f| f.package() == "rapport.v1" && !f.name().ends_with("/options.proto"));
     for file in &mut files.file {
         file.dependency.retain(|d| !d.ends_with("/options.proto"));
     }

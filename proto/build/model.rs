@@ -1,8 +1,7 @@
 //! The messages as the generators need them: plain structs, every option read, every mistake in the `.proto` found.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
-    Value,
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value,
 };
 use std::collections::BTreeSet;
 
@@ -20,7 +19,6 @@ pub(crate) struct Message {
     pub(crate) name: String,
     pub(crate) doc: String,
     pub(crate) fields: Vec<Field>,
-    pub(crate) has_extra: bool,
     /// The envelope, whose `data` is one of the types' bodies.
     pub(crate) is_envelope: bool,
 }
@@ -103,10 +101,7 @@ impl Model {
 
 impl Message {
     /// The fields that `test` holds for.
-    pub(crate) fn fields_where(
-        &self,
-        test: impl Fn(&Field) -> bool,
-    ) -> impl Iterator<Item = &Field> {
+    pub(crate) fn fields_where(&self, test: impl Fn(&Field) -> bool) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(move |f| test(f))
     }
 }
@@ -114,11 +109,7 @@ impl Message {
 struct Options(DescriptorPool);
 
 impl Options {
-    fn message(
-        &self,
-        message: &MessageDescriptor,
-        types: &mut Vec<EventType>,
-    ) -> Result<Message, Mistake> {
+    fn message(&self, message: &MessageDescriptor, types: &mut Vec<EventType>) -> Result<Message, Mistake> {
         let mut fields = Vec::new();
         for field in message.fields() {
             let in_oneof = field.containing_oneof().is_some_and(|o| !o.is_synthetic());
@@ -128,15 +119,13 @@ impl Options {
                 fields.push(self.field(&field)?);
             }
         }
-        let has_extra = message.get_field_by_name("extra_json").is_some();
-        if !has_extra {
+        if message.get_field_by_name("extra_json").is_none() {
             return Err(format!("{} lacks extra_json", message.name()));
         }
         Ok(Message {
             name: message.name().into(),
             doc: comment(message.parent_file_descriptor_proto(), message.path()),
             fields,
-            has_extra,
             is_envelope: message.name() == "Interaction",
         })
     }
@@ -221,10 +210,8 @@ impl Options {
     }
 
     fn get(&self, field: &FieldDescriptor, name: &str) -> Option<Value> {
-        let extension: ExtensionDescriptor = self
-            .0
-            .get_extension_by_name(&format!("rapport.v1.{name}"))
-            .expect("options.proto declares the option");
+        let extension: ExtensionDescriptor =
+            self.0.get_extension_by_name(&format!("rapport.v1.{name}")).expect("options.proto declares the option");
         let options = field.options();
         let is_set = options.has_extension(&extension);
         is_set.then(|| options.get_extension(&extension).into_owned())
@@ -235,16 +222,13 @@ impl Options {
     }
 
     fn text(&self, field: &FieldDescriptor, name: &str) -> Option<String> {
-        self.get(field, name)
-            .and_then(|v| v.as_str().map(String::from))
+        self.get(field, name).and_then(|v| v.as_str().map(String::from))
     }
 }
 
 fn part(event: &DynamicMessage, name: &str) -> String {
     let value = event.get_field_by_name(name);
-    value
-        .and_then(|v| v.as_str().map(String::from))
-        .unwrap_or_default()
+    value.and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
 }
 
 fn number(event: &DynamicMessage, name: &str) -> Result<u16, Mistake> {
@@ -259,12 +243,8 @@ fn number(event: &DynamicMessage, name: &str) -> Result<u16, Mistake> {
 /// The comment before an element, as one line.
 fn comment(file: &prost_types::FileDescriptorProto, path: &[i32]) -> String {
     let info = file.source_code_info.iter().flat_map(|s| &s.location);
-    let text = info
-        .filter(|l| l.path == path)
-        .map(|l| l.leading_comments());
-    text.flat_map(str::split_whitespace)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let text = info.filter(|l| l.path == path).map(|l| l.leading_comments());
+    text.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 fn ident(name: &str) -> String {
@@ -277,9 +257,7 @@ fn ident(name: &str) -> String {
 }
 
 fn pascal(name: &str) -> String {
-    name.split('_')
-        .map(|p| p[..1].to_uppercase() + &p[1..])
-        .collect()
+    name.split('_').map(|p| p[..1].to_uppercase() + &p[1..]).collect()
 }
 
 fn camel(name: &str) -> String {

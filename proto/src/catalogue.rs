@@ -14,8 +14,8 @@ pub const LOG_CREATED: &str = "io.rapport.log.created";
 
 /// The channels of the timeline. An order names its own channel, which may be another.
 pub const CHANNELS: [&str; 14] = [
-    "web", "email", "phone", "chat", "sms", "whatsapp", "fax", "letter", "shop", "partner",
-    "field", "survey", "system", "other",
+    "web", "email", "phone", "chat", "sms", "whatsapp", "fax", "letter", "shop", "partner", "field", "survey",
+    "system", "other",
 ];
 
 /// One type of the catalogue.

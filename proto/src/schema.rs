@@ -36,15 +36,8 @@ fn data(info: &TypeInfo) -> Value {
 }
 
 fn object(fields: &'static [FieldInfo]) -> Value {
-    let properties: Map<String, Value> = fields
-        .iter()
-        .map(|field| (field.name.to_string(), property(field)))
-        .collect();
-    let required: Vec<_> = fields
-        .iter()
-        .filter(|f| f.required)
-        .map(|f| f.name)
-        .collect();
+    let properties: Map<String, Value> = fields.iter().map(|field| (field.name.to_string(), property(field))).collect();
+    let required: Vec<_> = fields.iter().filter(|f| f.required).map(|f| f.name).collect();
     json!({"type": "object", "properties": properties, "required": required})
 }
 
@@ -97,10 +90,7 @@ fn item(field: &FieldInfo) -> Value {
         schema["maximum"] = max.into();
     }
     if !field.item_needs.is_empty() {
-        let each = field
-            .item_needs
-            .iter()
-            .map(|name| json!({"required": [name]}));
+        let each = field.item_needs.iter().map(|name| json!({"required": [name]}));
         schema["anyOf"] = each.collect();
     }
     schema

@@ -136,8 +136,8 @@ impl Say for Option<Money> {
 /// How many digits of a currency's amount are after the point (ISO 4217).
 fn minor_digits(currency: &str) -> usize {
     match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX"
-        | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         "CLF" | "UYW" => 4,
         _ => 2,
@@ -158,21 +158,15 @@ mod tests {
         let cut = "ä".repeat(199) + "…";
         check(&"ä".repeat(201), &cut);
         check(&("ä".repeat(199) + " b"), &cut);
-        assert_eq!(
-            Line::from(&*"x y".repeat(1000)).finish().chars().count(),
-            200
-        );
+        assert_eq!(Line::from(&*"x y".repeat(1000)).finish().chars().count(), 200);
     }
 
     #[test]
     fn money_in_its_own_digits() {
         let check = |amount_minor, currency: &str, want: &str| {
             let mut line = String::new();
-            let money = Money {
-                amount_minor: Some(amount_minor),
-                currency: Some(currency.into()),
-                extra_json: Vec::new(),
-            };
+            let money =
+                Money { amount_minor: Some(amount_minor), currency: Some(currency.into()), extra_json: Vec::new() };
             Some(money).say(&mut line);
             assert_eq!(line, want);
         };

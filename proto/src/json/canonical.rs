@@ -15,12 +15,7 @@ pub(crate) struct Flaw {
 
 /// Appends the canonical form of `json`, which is valid JSON and stands inside `depth` arrays and objects.
 pub(crate) fn append(json: &str, depth: usize, to: &mut Vec<u8>) -> Vec<Flaw> {
-    let mut scan = Scan {
-        text: json,
-        at: 0,
-        depth,
-        flaws: Vec::new(),
-    };
+    let mut scan = Scan { text: json, at: 0, depth, flaws: Vec::new() };
     scan.value(to, &Path::Root);
     scan.flaws
 }
@@ -33,12 +28,7 @@ pub(crate) fn get<'a>(object: &'a [u8], key: &str) -> Option<&'a str> {
 /// The entries of an object in the form that [`super::cx::Cx`] gathers or [`append`] makes: no blanks outside of
 /// values.
 pub(crate) fn entries(object: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-    let mut scan = Scan {
-        text: std::str::from_utf8(object).unwrap_or_default(),
-        at: 1,
-        depth: 0,
-        flaws: Vec::new(),
-    };
+    let mut scan = Scan { text: std::str::from_utf8(object).unwrap_or_default(), at: 1, depth: 0, flaws: Vec::new() };
     std::iter::from_fn(move || {
         if scan.byte() != b'"' {
             return None;
@@ -208,11 +198,7 @@ impl<'a> Scan<'a> {
     fn flaw(&mut self, code: &'static str, path: &Path<'_>, detail: &'static str) {
         let mut pointer = String::new();
         path.pointer(&mut pointer);
-        self.flaws.push(Flaw {
-            code,
-            pointer,
-            detail,
-        });
+        self.flaws.push(Flaw { code, pointer, detail });
     }
 
     /// The byte here; 0 at the end.
@@ -310,15 +296,9 @@ mod tests {
     #[test]
     fn one_form_for_equal_values() {
         let check = |json: &str, want: &str| assert_eq!(canonical(json), (want.into(), vec![]));
-        check(
-            " { \"b\" : [ 1.50 , { } , [ ] ] , \"a\" : \"\\u00e9\\/\\n\" } ",
-            r#"{"a":"é/\n","b":[1.50,{},[]]}"#,
-        );
+        check(" { \"b\" : [ 1.50 , { } , [ ] ] , \"a\" : \"\\u00e9\\/\\n\" } ", r#"{"a":"é/\n","b":[1.50,{},[]]}"#);
         check(r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#);
-        check(
-            r#"{"\u0062":1,"a":{"d":1,"c":[]}}"#,
-            r#"{"a":{"c":[],"d":1},"b":1}"#,
-        );
+        check(r#"{"\u0062":1,"a":{"d":1,"c":[]}}"#, r#"{"a":{"c":[],"d":1},"b":1}"#);
         check(r#""\"}""#, r#""\"}""#);
         check("-0.10e+5", "-0.10e+5");
         check(r#"{"":null}"#, r#"{"":null}"#);
@@ -327,11 +307,7 @@ mod tests {
     #[test]
     fn flaws_are_all_found() {
         let json = r#"{"a/b":["x\u0000"],"\u0000":1,"c":"\ud800"}"#;
-        let want = [
-            "/a~1b/0 nul_character",
-            " nul_character",
-            "/c malformed_json",
-        ];
+        let want = ["/a~1b/0 nul_character", " nul_character", "/c malformed_json"];
         assert_eq!(canonical(json).1, want);
         let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(canonical(&deep(64)).1.is_empty());

@@ -20,9 +20,7 @@ pub(crate) fn identifier(text: &str) -> Wrong {
 
 pub(crate) fn day(text: &str) -> Wrong {
     let problem = "must be a day, as 2026-12-24";
-    time::day(text)
-        .is_none()
-        .then_some((codes::BAD_TIME, problem))
+    time::day(text).is_none().then_some((codes::BAD_TIME, problem))
 }
 
 pub(crate) fn clock(text: &str) -> Wrong {

@@ -17,10 +17,8 @@ use std::fmt::Write as _;
 pub const FAULTS_MAX: usize = 100;
 
 /// Padded or not, as senders please.
-static BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(Indifferent),
-);
+static BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(Indifferent));
 
 /// Where a reading stands, what was wrong so far, and `data` until the type is known. For generated code alone.
 pub struct Cx<'de> {
@@ -43,14 +41,7 @@ type Read<'de, A> = Result<(), <A as MapAccess<'de>>::Error>;
 
 impl<'de> Cx<'de> {
     pub(crate) fn new(reading: Reading<'de>) -> Self {
-        Cx {
-            path: Vec::new(),
-            faults: Vec::new(),
-            reading,
-            about: "an event",
-            data: None,
-            data_base64: None,
-        }
+        Cx { path: Vec::new(), faults: Vec::new(), reading, about: "an event", data: None, data_base64: None }
     }
 
     pub(crate) fn is_faultless(&self) -> bool {
@@ -88,11 +79,7 @@ impl<'de> Cx<'de> {
             None => &pointer[1..],
         };
         let detail = format!("{name} {problem}");
-        self.faults.push(Fault {
-            code,
-            pointer,
-            detail,
-        });
+        self.faults.push(Fault { code, pointer, detail });
     }
 
     fn fault_at(&mut self, key: &'static str, code: &'static str, problem: &str) {
@@ -119,13 +106,11 @@ impl<'de> Cx<'de> {
             return false;
         }
         let here = self.pointer();
-        self.faults
-            .iter()
-            .any(|f| match f.pointer.strip_prefix(&here) {
-                Some("") => true,
-                Some(rest) => or_below && rest.starts_with('/'),
-                None => false,
-            })
+        self.faults.iter().any(|f| match f.pointer.strip_prefix(&here) {
+            Some("") => true,
+            Some(rest) => or_below && rest.starts_with('/'),
+            None => false,
+        })
     }
 
     pub(crate) fn at<R>(&mut self, step: Step, f: impl FnOnce(&mut Self) -> R) -> R {
@@ -165,10 +150,7 @@ impl<'de> Cx<'de> {
         for<'x> &'x mut Option<T>: Target<'de>,
     {
         let mut is_there = false;
-        let target = List {
-            to: &mut *to,
-            is_there: &mut is_there,
-        };
+        let target = List { to: &mut *to, is_there: &mut is_there };
         self.field(key, target, m)?;
         let note = (is_there && to.is_empty()).then_some(&b"[]"[..]);
         renote(extra, key, note);
@@ -185,11 +167,7 @@ impl<'de> Cx<'de> {
         m: &mut A,
     ) -> Read<'de, A> {
         let mut original = None;
-        let target = Original {
-            to,
-            date_too,
-            text: &mut original,
-        };
+        let target = Original { to, date_too, text: &mut original };
         self.field(key, target, m)?;
         let note = original.map(|text| {
             let mut json = Vec::new();
@@ -292,13 +270,7 @@ impl<'de> Cx<'de> {
         }
     }
 
-    pub(crate) fn range(
-        &mut self,
-        key: &'static str,
-        value: &impl Ranged,
-        min: Option<i64>,
-        max: Option<i64>,
-    ) {
+    pub(crate) fn range(&mut self, key: &'static str, value: &impl Ranged, min: Option<i64>, max: Option<i64>) {
         let Some(value) = value.nanos() else { return };
         let nanos = |bound: i64| i128::from(bound) * 1_000_000_000;
         if let Some(min) = min.filter(|m| value < nanos(*m)) {
@@ -323,9 +295,7 @@ impl<'de> Cx<'de> {
         for (index, value) in values.iter().enumerate() {
             if let Some((code, problem)) = check(value) {
                 let step = Step::Item(index);
-                self.at(Step::Key(key), |cx| {
-                    cx.at(step, |cx| cx.fault(code, problem))
-                });
+                self.at(Step::Key(key), |cx| cx.at(step, |cx| cx.fault(code, problem)));
             }
         }
     }
@@ -357,11 +327,7 @@ impl<'de> Cx<'de> {
     }
 
     /// The index of the event's type in the catalogue, whose name `name` gets its prefix; `None` for a custom type.
-    pub(crate) fn resolve(
-        &mut self,
-        name: &mut Option<String>,
-        source: Option<&str>,
-    ) -> Option<usize> {
+    pub(crate) fn resolve(&mut self, name: &mut Option<String>, source: Option<&str>) -> Option<usize> {
         let given = name.as_deref()?;
         if given == catalogue::LOG_CREATED {
             let problem = "is the log's own: publish under another name";

@@ -112,10 +112,7 @@ pub fn read<'de, T: Json<'de>>(json: &'de [u8]) -> Result<T, Vec<Fault>> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_with<'de, T: Json<'de>>(
-    json: &'de [u8],
-    reading: Reading<'de>,
-) -> Result<T, Vec<Fault>> {
+pub fn read_with<'de, T: Json<'de>>(json: &'de [u8], reading: Reading<'de>) -> Result<T, Vec<Fault>> {
     let mut cx = Cx::new(reading);
     let text = match std::str::from_utf8(json) {
         Ok(text) => text,
@@ -146,6 +143,3 @@ pub fn write(value: &impl ToJson, buf: Vec<u8>) -> Vec<u8> {
     out.braces(value);
     out.into_bytes()
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,10 +27,7 @@ pub(crate) trait Put {
 
 impl Out {
     pub(crate) fn new(buf: Vec<u8>) -> Self {
-        Out {
-            buf,
-            is_first: true,
-        }
+        Out { buf, is_first: true }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -140,8 +137,7 @@ impl Put for &Option<bool> {
 
     fn put(&self, w: &mut Out) {
         let value = **self == Some(true);
-        w.buf
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        w.buf.extend_from_slice(if value { b"true" } else { b"false" });
     }
 }
 
@@ -186,8 +182,7 @@ impl Put for Raw<&Option<String>> {
     }
 
     fn put(&self, w: &mut Out) {
-        w.buf
-            .extend_from_slice(self.0.as_deref().unwrap_or("null").as_bytes());
+        w.buf.extend_from_slice(self.0.as_deref().unwrap_or("null").as_bytes());
     }
 }
 

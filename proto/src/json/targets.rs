@@ -3,9 +3,7 @@
 use super::codes;
 use super::cx::{Cx, Step};
 use crate::{decimal, time};
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -16,12 +14,7 @@ pub trait Json<'de>: Default {
     ///
     /// # Errors
     /// Where the JSON is malformed; all else is a fault of `cx`.
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        key: Cow<'de, str>,
-        m: &mut A,
-        cx: &mut Cx<'de>,
-    ) -> Result<(), A::Error>;
+    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, m: &mut A, cx: &mut Cx<'de>) -> Result<(), A::Error>;
 
     /// Every key was read: says what is missing.
     fn finish(&mut self, cx: &mut Cx<'de>);
@@ -165,14 +158,10 @@ impl<'de> Target<'de> for Original<'_> {
             return Err(Refusal::Type);
         };
         let (micros, problem) = match self.date_too {
-            true => (
-                time::parse_date(&text),
-                "must be an RFC 3339 date or time, as 2026-12-24 or 2026-12-24T18:00:00Z",
-            ),
-            false => (
-                time::parse(&text),
-                "must be an RFC 3339 time, as 2026-12-24T18:00:00Z",
-            ),
+            true => {
+                (time::parse_date(&text), "must be an RFC 3339 date or time, as 2026-12-24 or 2026-12-24T18:00:00Z")
+            }
+            false => (time::parse(&text), "must be an RFC 3339 time, as 2026-12-24T18:00:00Z"),
         };
         let micros = micros.ok_or(Refusal::As(codes::BAD_TIME, problem))?;
         *self.to = Some(micros);
