@@ -1,0 +1,120 @@
+//! Reads a request's body within its limits: length, time, and the bytes that all requests together may hold.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::refusal::Refusal;
+
+/// Limits of reading bodies. Cheap to clone; clones share the budget.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyReader {
+    bytes_max: usize,
+    timeout: Duration,
+    /// One permit a byte. Bytes are charged as they arrive: a sender that only announces a long body holds nothing.
+    budget: Arc<Semaphore>,
+}
+
+/// A body and its share of the budget, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ReadBody {
+    pub(crate) bytes: Bytes,
+    _charge: Option<OwnedSemaphorePermit>,
+}
+
+impl BodyReader {
+    /// `bytes_max`: of one body. `in_flight_bytes_max`: of all bodies being worked on. `timeout`: from the first byte of
+    /// a body to its last.
+    pub(crate) fn new(bytes_max: usize, in_flight_bytes_max: usize, timeout: Duration) -> Self {
+        let budget = in_flight_bytes_max.clamp(bytes_max, Semaphore::MAX_PERMITS);
+        Self { bytes_max, timeout, budget: Arc::new(Semaphore::new(budget)) }
+    }
+
+    /// Reads a body whole. `announced`: its Content-Length, if it has one.
+    pub(crate) async fn read(&self, body: Body, announced: Option<usize>) -> Result<ReadBody, Refusal> {
+        if announced.is_some_and(|length| length > self.bytes_max) {
+            return Err(Refusal::TooLong { bytes_max: self.bytes_max });
+        }
+        match tokio::time::timeout(self.timeout, self.collect(body, announced.unwrap_or_default())).await {
+            Ok(read) => read,
+            Err(_) => Err(Refusal::TooSlow { seconds: self.timeout.as_secs() }),
+        }
+    }
+
+    async fn collect(&self, mut body: Body, announced: usize) -> Result<ReadBody, Refusal> {
+        let mut charge: Option<OwnedSemaphorePermit> = None;
+        // Most bodies come in one piece, which is then taken as it is.
+        let mut first = Bytes::new();
+        let mut joined = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Refusal::Incomplete)?.into_data() else { continue };
+            let length = first.len().max(joined.len()) + data.len();
+            if length > self.bytes_max {
+                return Err(Refusal::TooLong { bytes_max: self.bytes_max });
+            }
+            self.charge(&mut charge, data.len())?;
+            if length == data.len() {
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.reserve(announced.max(length));
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        let bytes = if joined.is_empty() { first } else { joined.freeze() };
+        Ok(ReadBody { bytes, _charge: charge })
+    }
+
+    fn charge(&self, charge: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refusal> {
+        let bytes = u32::try_from(bytes).map_err(|_| Refusal::TooLong { bytes_max: self.bytes_max })?;
+        let more = Arc::clone(&self.budget).try_acquire_many_owned(bytes).map_err(|_| Refusal::Busy)?;
+        match charge {
+            Some(charge) => charge.merge(more),
+            None => *charge = Some(more),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn reader() -> BodyReader {
+        BodyReader::new(8, 10, Duration::from_millis(50))
+    }
+
+    fn chunks(chunks: &[&'static str]) -> Body {
+        Body::from_stream(stream::iter(chunks.iter().map(|c| Ok::<_, std::io::Error>(Bytes::from_static(c.as_bytes()))).collect::<Vec<_>>()))
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_within_the_limit() {
+        let read = reader().read(chunks(&["ab", "", "cd", "efgh"]), None).await.expect("a body");
+        assert_eq!(read.bytes, "abcdefgh");
+        assert_eq!(reader().read(chunks(&["abcd", "efghi"]), None).await.expect_err("long"), Refusal::TooLong { bytes_max: 8 });
+        assert_eq!(reader().read(Body::empty(), Some(9)).await.expect_err("long"), Refusal::TooLong { bytes_max: 8 });
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_shared_and_given_back() {
+        let reader = reader();
+        let held = reader.read(chunks(&["abc", "def"]), Some(6)).await.expect("a body");
+        assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect_err("over"), Refusal::Busy);
+        drop(held);
+        assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect("a body").bytes, "abcde");
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_it() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(reader().read(body, Some(4)).await.expect_err("slow"), Refusal::TooSlow { seconds: 0 });
+    }
+}

@@ -1,0 +1,166 @@
+//! From the texts of a request's events to what became of each: judged, appended, rejected ones kept.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use domain::{Position, time};
+use event_log::{AppendError, Appender, NewRecord, Topic};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::{
+    answer::{EventResult, Outcome, Receipt, RetryBecause},
+    judge::{self, Judge, Judged, Verdict},
+    metrics::APPEND_SECONDS,
+    rejected::Kept,
+};
+
+/// After so many events of one request others get a turn on the thread.
+const EVENTS_A_TURN: usize = 256;
+
+/// Appends what is sent. One a collector.
+pub(crate) struct Publisher {
+    pub(crate) judge: Judge,
+    pub(crate) appender: Appender,
+    pub(crate) log_id: Uuid,
+    /// A request is answered this long after it was whole, at the latest.
+    pub(crate) publish_timeout: Duration,
+    /// Whether Kafka failed the last time; its going and coming are logged once each.
+    pub(crate) failing: AtomicBool,
+}
+
+/// The events of one request.
+#[derive(Debug)]
+pub(crate) struct Sent<'a> {
+    pub(crate) events: Vec<&'a str>,
+    /// Microseconds UTC.
+    pub(crate) received_at: i64,
+    /// Name of the mode, for what is kept of rejected events.
+    pub(crate) mode: &'static str,
+    pub(crate) content_type: &'a str,
+    /// Say what would become of the events, and append nothing.
+    pub(crate) validate_only: bool,
+}
+
+/// Where appended records stand, or why not; in the order handed over.
+type Appended = Vec<Result<(i32, i64), AppendError>>;
+
+impl Publisher {
+    /// Publishes a request's events.
+    pub(crate) async fn publish(&self, sent: &Sent<'_>) -> Receipt {
+        let deadline = Instant::now() + self.publish_timeout;
+        let mut results = Vec::with_capacity(sent.events.len());
+        let mut records = Vec::with_capacity(sent.events.len());
+        for (i, event) in sent.events.iter().enumerate() {
+            if i > 0 && i % EVENTS_A_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            let Judged { id, warnings, verdict } = self.judge.judge(event, sent.received_at);
+            let outcome = match verdict {
+                Verdict::Append(record) => {
+                    records.push(record);
+                    Outcome::Accepted
+                }
+                Verdict::Reject(faults) => Outcome::Rejected { faults, rejection_id: None },
+            };
+            results.push(EventResult { id, warnings, outcome });
+        }
+        let mut receipt = Receipt { results, ..Receipt::default() };
+        if sent.validate_only {
+            return receipt;
+        }
+        let position = self.append_accepted(sent, &mut receipt, records, deadline).await;
+        self.keep_rejected(sent, &mut receipt, deadline).await;
+        // An empty batch is acknowledged too, at the position that everyone has reached.
+        receipt.position = (!position.next.is_empty() || receipt.results.is_empty()).then(|| position.token());
+        self.log_changes(receipt.retry_because);
+        receipt
+    }
+
+    /// Appends the records of the events judged acceptable, and says of each how it went.
+    async fn append_accepted(&self, sent: &Sent<'_>, receipt: &mut Receipt, records: Vec<NewRecord>, deadline: Instant) -> Position {
+        let mut position = Position::new(self.log_id, Default::default());
+        if records.is_empty() {
+            return position;
+        }
+        let mut appended = self.append(Topic::Log, records, deadline).await.into_iter();
+        for (result, event) in receipt.results.iter_mut().zip(&sent.events) {
+            if !matches!(result.outcome, Outcome::Accepted) {
+                continue;
+            }
+            match appended.next() {
+                Some(Ok((partition, offset))) => position.appended(partition, offset),
+                Some(Err(AppendError::TooLarge)) => {
+                    let fault = judge::too_large(event.len(), self.judge.event_bytes_max);
+                    result.outcome = Outcome::Rejected { faults: vec![fault], rejection_id: None };
+                }
+                failed => retry(&mut result.outcome, &mut receipt.retry_because, failed),
+            }
+        }
+        position
+    }
+
+    /// Keeps the rejected events. One that cannot be kept is not rejected but to be sent again: else it would be lost.
+    async fn keep_rejected(&self, sent: &Sent<'_>, receipt: &mut Receipt, deadline: Instant) {
+        let received_at = time::format(sent.received_at).unwrap_or_default();
+        let records = receipt.results.iter().zip(&sent.events).filter_map(|(result, event)| {
+            let Outcome::Rejected { faults, .. } = &result.outcome else { return None };
+            let kept = Kept {
+                received_at: &received_at,
+                mode: sent.mode,
+                content_type: sent.content_type,
+                id: result.id.as_deref(),
+                faults,
+                event,
+                bytes_max: self.judge.event_bytes_max,
+            };
+            let key = result.id.clone().unwrap_or_default();
+            Some(NewRecord::new(key, kept.to_value()).header("content-type", "application/json"))
+        });
+        let records: Vec<_> = records.collect();
+        if records.is_empty() {
+            return;
+        }
+        let mut appended = self.append(Topic::Rejected, records, deadline).await.into_iter();
+        for result in &mut receipt.results {
+            let Outcome::Rejected { rejection_id, .. } = &mut result.outcome else { continue };
+            match appended.next() {
+                Some(Ok((partition, offset))) => *rejection_id = Some(format!("{partition}-{offset}")),
+                failed => retry(&mut result.outcome, &mut receipt.retry_because, failed),
+            }
+        }
+    }
+
+    /// Appends, or gives up at the deadline: then nothing is known of any, and all are to be sent again.
+    async fn append(&self, topic: Topic, records: Vec<NewRecord>, deadline: Instant) -> Appended {
+        let started = Instant::now();
+        let appended = timeout_at(deadline, self.appender.append(topic, records)).await.unwrap_or_default();
+        metrics::histogram!(APPEND_SECONDS).record(started.elapsed());
+        appended
+    }
+
+    /// Logs that Kafka stopped or began again to take records: once each, not once a request.
+    fn log_changes(&self, because: Option<RetryBecause>) {
+        let failing = because == Some(RetryBecause::Unavailable);
+        if self.failing.swap(failing, Ordering::Relaxed) != failing {
+            if failing {
+                tracing::warn!("kafka does not confirm records; publishers are told to send again");
+            } else {
+                tracing::info!("kafka confirms records again");
+            }
+        }
+    }
+}
+
+fn retry(outcome: &mut Outcome, because: &mut Option<RetryBecause>, failed: Option<Result<(i32, i64), AppendError>>) {
+    *outcome = Outcome::Retry;
+    // Of two reasons the one that lasts longer is told.
+    match failed {
+        Some(Err(AppendError::QueueFull)) => {
+            because.get_or_insert(RetryBecause::QueueFull);
+        }
+        _ => *because = Some(RetryBecause::Unavailable),
+    }
+}

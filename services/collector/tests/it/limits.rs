@@ -1,0 +1,113 @@
+//! Requests that are refused as a whole, and events that are too large.
+
+use serde_json::{Value, json};
+
+use crate::support::{BATCH, Case, STRUCTURED, batch, check, order, start};
+
+#[tokio::test]
+async fn unreadable_requests() {
+    let collector = start(|_| {}).await;
+    let text = |s: &str| s.as_bytes().to_vec();
+    let cases: Vec<(&str, &str, Vec<(&str, &str)>, Vec<u8>, u16, &str)> = vec![
+        ("malformed", STRUCTURED, vec![], text("{\"id\":\n  \"a\",}"), 400, "line 2, column"),
+        ("cut", BATCH, vec![], text("[{\"id\":\"a\"}"), 400, "line 1, column"),
+        ("two values", STRUCTURED, vec![], text("{} {}"), 400, "column 4"),
+        ("empty", STRUCTURED, vec![], vec![], 400, "empty"),
+        ("no utf-8", STRUCTURED, vec![], b"{\"id\":\"\xff\"}".to_vec(), 400, "not UTF-8"),
+        ("no array", BATCH, vec![], text("{}"), 400, "array"),
+        ("plain json", "application/json", vec![], text("{}"), 415, "application/cloudevents+json"),
+        ("no content type", "", vec![], text("{}"), 415, "neither"),
+        ("form", "application/x-www-form-urlencoded", vec![], text("a=b"), 415, "application/cloudevents+json"),
+        ("protobuf", "application/cloudevents+protobuf", vec![], vec![1], 415, "JSON"),
+        ("charset", "application/cloudevents+json; charset=iso-8859-1", vec![], text("{}"), 415, "UTF-8"),
+        ("gzip", STRUCTURED, vec![("content-encoding", "gzip")], vec![0x1f, 0x8b], 415, "gzip"),
+        ("binary, no utf-8", "", vec![("ce-id", "%ff")], text("{}"), 400, "ce-id"),
+        ("binary, malformed", "application/json", vec![("ce-id", "1")], text("{\"a\":}"), 400, "line 1, column 6"),
+        ("binary, data as header", "", vec![("ce-data", "1")], vec![], 400, "ce-data"),
+        ("deep", STRUCTURED, vec![], vec![b'['; 100_000], 400, "line 1"),
+    ];
+    for (name, content_type, headers, body, status, detail) in cases {
+        let (name, content_type): (&'static str, &'static str) = (name, content_type);
+        let expected = json!({"detail": format!("~{detail}")});
+        check(&collector, Case { name, content_type, headers, body, status, expected }).await;
+    }
+    assert_eq!((collector.records().await.len(), collector.rejected().await.len()), (0, 0), "nothing of them is kept");
+}
+
+#[tokio::test]
+async fn too_much_of_it() {
+    let collector = start(|_| {}).await;
+    let too_long = Case {
+        name: "6 MiB",
+        content_type: BATCH,
+        headers: vec![],
+        body: vec![b' '; 6 << 20],
+        status: 413,
+        expected: json!({"detail": "~5242880"}),
+    };
+    check(&collector, too_long).await;
+    let events: Vec<_> = (0..10_001).map(|i| order(&format!("o-{i}"))).collect();
+    let too_many = Case {
+        name: "10,001 events",
+        content_type: BATCH,
+        headers: vec![],
+        body: batch(&events),
+        status: 413,
+        expected: json!({"detail": "~10000"}),
+    };
+    check(&collector, too_many).await;
+    let all = Case {
+        name: "10,000 events",
+        content_type: BATCH,
+        headers: vec![],
+        body: batch(&events[..10_000]),
+        status: 200,
+        expected: json!({"accepted": 10_000, "rejected": 0}),
+    };
+    let answer = check(&collector, all).await;
+    let ids: Vec<_> = answer.body["results"].as_array().expect("results").iter().map(|r| r["id"].as_str().expect("an id")).collect();
+    assert!(ids.iter().enumerate().all(|(i, id)| *id == format!("o-{i}")), "in the order sent");
+    assert_eq!(collector.records().await.len(), 10_000);
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_is_rejected_alone() {
+    let collector = start(|options| options.limits.event_bytes_max = 1000).await;
+    let large = order("large").replace("\"data\":{", &format!("\"data\":{{\"note\":\"{}\",", "ä".repeat(600)));
+    let expected = json!({"accepted": 1, "rejected": 1, "results": [
+        {"id": "large", "status": "rejected", "errors": [{"code": "too_large", "pointer": "", "detail": "~1000"}]},
+        {"id": "small", "status": "accepted"},
+    ]});
+    let body = batch(&[&large, &order("small")]);
+    check(&collector, Case { name: "too large", content_type: BATCH, headers: vec![], body, status: 207, expected }).await;
+    let (_, kept) = collector.rejected().await.remove(0);
+    assert!(large.starts_with(kept.event.as_ref()), "its beginning is kept");
+    assert_eq!(kept.cut_from_bytes, Some(large.len() as u64));
+}
+
+#[tokio::test]
+async fn more_requests_or_bytes_than_fit_are_refused_at_once() {
+    let collector = start(|options| {
+        options.limits.request_bytes_max = 100_000;
+        options.limits.in_flight_bytes_max = 100_000;
+        options.limits.requests_max = 2;
+    })
+    .await;
+    // Two senders in the middle of their bodies hold both places, and most of the bytes.
+    let (first, second) = (collector.half_sent(60_000).await, collector.half_sent(30_000).await);
+    let answer = collector.post(STRUCTURED, order("a")).await;
+    assert_eq!((answer.status, answer.retry_after), (429, Some(1)), "{answer:?}");
+    drop((first, second));
+    let freed = async {
+        while collector.post(STRUCTURED, order("a")).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), freed).await.expect("places are given back");
+
+    let held = collector.half_sent(60_000).await;
+    let answer = collector.post(BATCH, vec![b' '; 50_000]).await;
+    assert_eq!((answer.status, answer.body["type"].as_str().is_some()), (429, true), "{answer:?}");
+    assert_eq!(answer.body.get("results"), None::<&Value>);
+    drop(held);
+}
