@@ -72,6 +72,20 @@ impl Record {
         }
     }
 
+    /// A record that was not read from Kafka: a value at a place, without key and headers.
+    pub fn bare(partition: i32, offset: i64, received_at: i64, value: Bytes) -> Self {
+        Self {
+            partition,
+            offset,
+            timestamp_ms: received_at.div_euclid(1000),
+            received_at,
+            created: false,
+            key: Bytes::new(),
+            value,
+            headers: Bytes::new(),
+        }
+    }
+
     /// The headers, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &self.headers[..];

@@ -1,0 +1,104 @@
+//! Checkpoints: how far each held partition has come, moved in the transaction that folds.
+
+use std::collections::BTreeMap;
+
+use domain::time;
+use sqlx::PgConnection;
+
+use crate::generation::Generation;
+use crate::unit::Advance;
+
+/// A partition this worker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// Of the lease; nobody else has ever had the same.
+    pub(crate) epoch: i64,
+    /// The next offset to fold.
+    pub(crate) next: i64,
+    /// The last record folded: where it stands and its value's hash. `None` before the first.
+    pub(crate) last: Option<(i64, Vec<u8>)>,
+}
+
+/// The partitions this worker holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held(pub(crate) BTreeMap<i32, Partition>);
+
+impl Held {
+    /// Moves on after a commit.
+    pub(crate) fn advance(&mut self, advances: &BTreeMap<i32, Advance>) {
+        for (partition, advance) in advances {
+            if let Some(held) = self.0.get_mut(partition) {
+                held.next = advance.next;
+                held.last = Some((advance.last_offset, advance.last_hash.clone()));
+            }
+        }
+    }
+}
+
+/// What the checkpoints said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fencing {
+    /// They were where this worker left them, and have moved.
+    Mine,
+    /// They stand where this worker wanted them, under its own epochs: a commit thought lost had gone through.
+    AlreadyThere,
+    /// Somebody else has moved or taken one.
+    Lost,
+}
+
+/// Moves the checkpoints of a unit's partitions, if all of them are still where this worker left them.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    generation: &Generation,
+    held: &Held,
+    advances: &BTreeMap<i32, Advance>,
+) -> Result<Fencing, sqlx::Error> {
+    let mut mine = Vec::with_capacity(advances.len());
+    for (partition, advance) in advances {
+        match held.0.get(partition) {
+            Some(held) => mine.push((*partition, held, advance)),
+            None => return Ok(Fencing::Lost),
+        }
+    }
+    let moved = sqlx::query(
+        "UPDATE backbone.checkpoints c
+         SET next_offset = n.next_offset, last_offset = n.last_offset, last_hash = n.last_hash,
+             last_received_at = n.last_received_at, updated_at = clock_timestamp()
+         FROM UNNEST($4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::timestamptz[])
+              AS n(partition, epoch, expected, next_offset, last_offset, last_hash, last_received_at)
+         WHERE c.model = $1 AND c.generation = $2 AND c.definition = $3 AND c.partition = n.partition
+           AND c.epoch = n.epoch AND c.next_offset = n.expected",
+    )
+    .bind(&generation.model)
+    .bind(generation.number)
+    .bind(&generation.definition)
+    .bind(mine.iter().map(|m| m.0).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| m.1.epoch).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| m.1.next).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| m.2.next).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| m.2.last_offset).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| m.2.last_hash.clone()).collect::<Vec<_>>())
+    .bind(mine.iter().map(|m| time::to_chrono(m.2.last_received_at)).collect::<Vec<_>>())
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if moved == mine.len() as u64 {
+        return Ok(Fencing::Mine);
+    }
+    // Rows moved by this very statement would look like a lost commit: look at what was there before it.
+    if moved > 0 {
+        return Ok(Fencing::Lost);
+    }
+    let rows: Vec<(i32, i64, i64)> = sqlx::query_as(
+        "SELECT partition, epoch, next_offset FROM backbone.checkpoints
+         WHERE model = $1 AND generation = $2 AND definition = $3",
+    )
+    .bind(&generation.model)
+    .bind(generation.number)
+    .bind(&generation.definition)
+    .fetch_all(connection)
+    .await?;
+    let there: BTreeMap<i32, (i64, i64)> = rows.into_iter().map(|(p, epoch, next)| (p, (epoch, next))).collect();
+    let already = mine.iter().all(|(p, held, advance)| there.get(p) == Some(&(held.epoch, advance.next)));
+    Ok(if already { Fencing::AlreadyThere } else { Fencing::Lost })
+}

@@ -1,0 +1,64 @@
+//! Connections, and what PostgreSQL's errors ask of us.
+
+use std::str::FromStr;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Executor as _};
+
+/// Connects; `name` is what `pg_stat_activity` shows.
+///
+/// # Errors
+/// The address cannot be read or the server does not answer.
+pub async fn connect(database_url: &str, name: &str) -> Result<PgConnection, sqlx::Error> {
+    let options = PgConnectOptions::from_str(database_url)?.application_name(name).disable_statement_logging();
+    let mut connection = options.connect().await?;
+    // Rows of a batch are found again by its checkpoint, so its commit need not wait for the disk. Whatever must not be
+    // given out twice (leases, generations) turns this on again for its transaction.
+    connection
+        .execute("SET synchronous_commit = off; SET timezone = 'UTC'; SET client_min_messages = warning")
+        .await?;
+    Ok(connection)
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// 23505: an event was known already, or somebody was quicker.
+    UniqueViolation,
+    /// A deadlock or a serialization failure: the same again.
+    Conflict,
+    /// A value the tables cannot take: the event behind it must stand aside.
+    Data,
+    /// No space, no memory, a cancelled statement: the same again, after a pause.
+    Resources,
+    /// The connection is gone, or the server is going.
+    Lost,
+    /// A statement that can never work (a missing table, a missing right): stop.
+    Broken,
+}
+
+/// Classifies an error by its SQLSTATE.
+pub fn classify(error: &sqlx::Error) -> Class {
+    let database = match error {
+        sqlx::Error::Database(database) => database,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            return Class::Lost;
+        }
+        sqlx::Error::Encode(_) => return Class::Data,
+        _ => return Class::Broken,
+    };
+    let code = database.code().unwrap_or_default();
+    match &*code {
+        "23505" => Class::UniqueViolation,
+        "57P01" | "57P02" | "57P03" | "57P05" => Class::Lost,
+        "55P03" => Class::Conflict,
+        "P0001" => Class::Data,
+        _ => match code.get(..2).unwrap_or_default() {
+            "40" => Class::Conflict,
+            "21" | "22" | "23" | "44" | "54" => Class::Data,
+            "08" => Class::Lost,
+            "53" | "55" | "57" | "58" | "XX" => Class::Resources,
+            _ => Class::Broken,
+        },
+    }
+}

@@ -1,0 +1,140 @@
+//! Folding events without a log: for property tests, oracles and benchmarks. The same transactions as a projector's,
+//! with the same modes, retries and dead letters, but no leases and no checkpoints.
+
+use bytes::Bytes;
+use domain::{Interaction, Namespace};
+use event_log::Record;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::digest::{self, ModelDigest};
+use crate::fold::Folder;
+use crate::generation::{self, Generation};
+use crate::model::{ApplyError, BatchTx, Event, Mode, ReadModel};
+use crate::unit::{Content, Decoded, Unit};
+use crate::{Batch, backbone, database};
+
+/// Why direct folding failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectError {
+    /// The tables could not be created.
+    #[error(transparent)]
+    Generation(#[from] generation::GenerationError),
+    /// The `backbone` schema could not be created.
+    #[error(transparent)]
+    Backbone(#[from] backbone::BackboneError),
+    /// PostgreSQL refused a statement.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A batch could not be folded at all.
+    #[error("{0}")]
+    Fold(String),
+}
+
+/// A model's live generation in a database of its own.
+pub struct Direct<M> {
+    /// Its connection, for looking at the tables between batches.
+    pub connection: PgConnection,
+    model: M,
+    generation: Generation,
+    folder: Folder,
+    namespace: Namespace,
+}
+
+impl<M: ReadModel> Direct<M> {
+    /// Creates the backbone and the model's tables where they are missing.
+    ///
+    /// # Errors
+    /// PostgreSQL cannot be reached or refuses a statement.
+    pub async fn open(database_url: &str, model: M, namespace: Namespace) -> Result<Self, DirectError> {
+        let mut connection = database::connect(database_url, "direct").await?;
+        backbone::migrate(&mut connection).await?;
+        let generation = generation::ensure(&mut connection, &model, Uuid::nil(), 1).await?;
+        let folder = Folder::new(&model, generation.clone(), namespace);
+        Ok(Self { connection, model, generation, folder, namespace })
+    }
+
+    /// Drops the model's tables and creates them anew.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses a statement.
+    pub async fn reset(&mut self) -> Result<(), DirectError> {
+        generation::drop(&mut self.connection, &self.generation).await?;
+        self.generation = generation::ensure(&mut self.connection, &self.model, Uuid::nil(), 1).await?;
+        self.folder = Folder::new(&self.model, self.generation.clone(), self.namespace);
+        Ok(())
+    }
+
+    /// The generation folded into.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// Folds events as one batch, as a projector would: copies reduced, modes chosen, what cannot be folded set aside.
+    /// Returns how many were set aside.
+    ///
+    /// # Errors
+    /// The batch cannot be folded, or the connection is lost.
+    pub async fn fold(&mut self, events: Vec<Event>) -> Result<u64, DirectError> {
+        let decoded = events
+            .into_iter()
+            .map(|e| Decoded {
+                record: Record::bare(e.partition, e.offset, e.interaction.received_at, e.value),
+                content: Content::Event(Box::new(e.interaction)),
+            })
+            .collect();
+        let folded = self
+            .folder
+            .fold(&mut self.connection, &self.model, Unit::new(decoded), None)
+            .await
+            .map_err(|error| DirectError::Fold(format!("{error}: {:?}", std::error::Error::source(&error))))?;
+        Ok(folded.aside)
+    }
+
+    /// One attempt in exactly this mode, rolled back where the model refuses it.
+    ///
+    /// # Errors
+    /// What the model answered.
+    pub async fn apply(&mut self, events: Vec<Event>, mode: Mode) -> Result<(), ApplyError> {
+        let (g, shared) = (&self.generation, if mode == Mode::Exclusive { "" } else { "_shared" });
+        let begin = format!(
+            "BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock{shared}({})",
+            g.schema, g.lock_key
+        );
+        sqlx::raw_sql(&begin).execute(&mut self.connection).await?;
+        let mut cx = BatchTx::new(&mut self.connection, g.lock_key);
+        let applied = self.model.apply(&mut cx, &Batch::reduce(events), mode).await;
+        let end = if applied.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        sqlx::raw_sql(end).execute(&mut self.connection).await?;
+        applied
+    }
+
+    /// The digest of the model's views.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses a statement.
+    pub async fn digest(&mut self) -> Result<ModelDigest, sqlx::Error> {
+        digest::model(&mut self.connection, &self.model).await
+    }
+}
+
+/// An event as if it had been read at this place of the log: `value` is the encoded interaction.
+///
+/// # Errors
+/// The value is no interaction.
+pub fn event(
+    value: impl Into<Bytes>,
+    received_at: i64,
+    partition: i32,
+    offset: i64,
+    namespace: &Namespace,
+) -> Result<Event, domain::interaction::DecodeError> {
+    let value = value.into();
+    let interaction = Interaction::decode(&value, received_at, namespace)?;
+    Ok(Event { partition, offset, value, interaction })
+}

@@ -1,0 +1,240 @@
+//! One batch into one transaction: the three modes, what is tried again, what is set aside.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use domain::Namespace;
+use rand::Rng as _;
+use sqlx::PgConnection;
+
+use crate::checkpoint::{self, Fencing, Held};
+use crate::database::{Class, classify};
+use crate::dead_letters;
+use crate::generation::Generation;
+use crate::metrics;
+use crate::model::{ApplyError, BatchTx, Mode, ReadModel};
+use crate::unit::Unit;
+
+/// The first pause before an attempt is made again; it doubles …
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// … up to this one.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A unique violation in a mode that looked first comes from somebody quicker: after this many it is the event's own.
+const RACES_MAX: u32 = 8;
+/// After a batch that was known in part, at most this many batches look first.
+const CAREFUL_MAX: u32 = 64;
+
+/// Why folding ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FoldError {
+    /// The connection is gone; whether the last commit went through is not known.
+    #[error("the connection to PostgreSQL was lost")]
+    Lost(#[source] sqlx::Error),
+    /// Somebody else holds a partition of the batch.
+    #[error("another worker has taken over a partition")]
+    Fenced,
+    /// It cannot work: a missing table, a missing right, a mistake in the model.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// What a committed unit did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Folded {
+    pub(crate) events: u64,
+    pub(crate) aside: u64,
+}
+
+/// Folds units into a generation. Remembers whether looking first has paid lately.
+pub(crate) struct Folder {
+    generation: Generation,
+    namespace: Namespace,
+    fold: String,
+    /// Batches still to begin in [`Mode::Careful`].
+    careful_left: u32,
+    /// How many the next run of known events will be.
+    careful_run: u32,
+}
+
+enum Attempt {
+    Committed,
+    Poison { reason: String, event: Option<usize> },
+}
+
+impl Folder {
+    pub(crate) fn new<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
+        let fold = format!("{} {}", model.name(), model.fold_version());
+        Self { generation, namespace, fold, careful_left: 0, careful_run: 1 }
+    }
+
+    /// Folds a unit, beginning in `mode` or in the one that recent batches suggest. Splits it where an event cannot be
+    /// folded, until that one stands alone and is set aside. `held` moves with each commit; without it no checkpoint is
+    /// written.
+    pub(crate) async fn fold<M: ReadModel>(
+        &mut self,
+        connection: &mut PgConnection,
+        model: &M,
+        unit: Unit,
+        mut held: Option<&mut Held>,
+    ) -> Result<Folded, FoldError> {
+        let mut folded = Folded::default();
+        let mut units = VecDeque::from([unit]);
+        while let Some(unit) = units.pop_front() {
+            match self.commit(connection, model, &unit, held.as_deref()).await? {
+                Attempt::Committed => {
+                    folded.events += unit.batch.events.len() as u64;
+                    folded.aside += unit.aside.len() as u64;
+                    if let Some(held) = held.as_deref_mut() {
+                        held.advance(&unit.advances());
+                    }
+                }
+                Attempt::Poison { reason, .. } if unit.records.len() == 1 => {
+                    let record = unit.records.into_iter().next().expect("its length was just looked at");
+                    tracing::warn!(
+                        model = model.name(), partition = record.partition, offset = record.offset, reason,
+                        "event set aside as a dead letter"
+                    );
+                    units.push_front(Unit::set_aside(record, reason));
+                }
+                Attempt::Poison { event, .. } => {
+                    for part in unit.split(event, &self.namespace).into_iter().rev() {
+                        units.push_front(part);
+                    }
+                }
+            }
+        }
+        Ok(folded)
+    }
+
+    /// One unit in as many attempts as it takes.
+    async fn commit<M: ReadModel>(
+        &mut self,
+        connection: &mut PgConnection,
+        model: &M,
+        unit: &Unit,
+        held: Option<&Held>,
+    ) -> Result<Attempt, FoldError> {
+        let mut mode = self.first_mode();
+        let (mut pause, mut races) = (PAUSE_MIN, 0);
+        loop {
+            let error = match self.attempt(connection, model, unit, mode, held).await {
+                Ok(()) => {
+                    self.remember(mode);
+                    metrics::count_batch(model.name(), mode);
+                    return Ok(Attempt::Committed);
+                }
+                Err(AttemptError::Fold(error)) => return Err(error),
+                Err(AttemptError::Apply(error)) => error,
+            };
+            rollback(connection).await?;
+            let wanted = match error {
+                ApplyError::NeedsCareful => Some(Mode::Careful),
+                ApplyError::NeedsExclusive => Some(Mode::Exclusive),
+                ApplyError::Refused { event, reason } => return Ok(Attempt::Poison { reason, event: Some(event) }),
+                ApplyError::Database(error) => match classify(&error) {
+                    Class::UniqueViolation if mode == Mode::Optimistic => Some(Mode::Careful),
+                    Class::UniqueViolation if races < RACES_MAX => {
+                        races += 1;
+                        None
+                    }
+                    Class::UniqueViolation | Class::Data => {
+                        return Ok(Attempt::Poison { reason: error.to_string(), event: None });
+                    }
+                    Class::Conflict => None,
+                    Class::Resources => {
+                        tracing::warn!(model = model.name(), %error, "PostgreSQL is short of something, trying again");
+                        None
+                    }
+                    Class::Lost => return Err(FoldError::Lost(error)),
+                    Class::Broken => return Err(FoldError::Broken(error.to_string())),
+                },
+            };
+            match wanted {
+                Some(next) if next > mode => mode = next,
+                Some(next) => {
+                    let name = model.name();
+                    return Err(FoldError::Broken(format!("{name} asked for {next:?} while it was applied in {mode:?}")));
+                }
+                None => {
+                    ::metrics::counter!(metrics::RETRIES_TOTAL, "model" => model.name()).increment(1);
+                    let jitter = rand::rng().random_range(0.5..1.5);
+                    tokio::time::sleep(pause.mul_f64(jitter)).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// One transaction, committed or left to be rolled back.
+    async fn attempt<M: ReadModel>(
+        &self,
+        connection: &mut PgConnection,
+        model: &M,
+        unit: &Unit,
+        mode: Mode,
+        held: Option<&Held>,
+    ) -> Result<(), AttemptError> {
+        let (g, shared) = (&self.generation, if mode == Mode::Exclusive { "" } else { "_shared" });
+        let begin = format!(
+            "BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock{shared}({})",
+            g.schema, g.lock_key
+        );
+        sqlx::raw_sql(&begin).execute(&mut *connection).await?;
+        if !unit.batch.is_empty() {
+            let mut cx = BatchTx::new(connection, g.lock_key);
+            model.apply(&mut cx, &unit.batch, mode).await.map_err(AttemptError::Apply)?;
+        }
+        if !unit.aside.is_empty() {
+            dead_letters::insert(connection, g, &self.fold, &unit.aside).await?;
+        }
+        if let Some(held) = held {
+            let advances = unit.advances();
+            match checkpoint::write(connection, g, held, &advances).await? {
+                Fencing::Mine => {}
+                Fencing::AlreadyThere => {
+                    // An earlier commit of this very unit went through: nothing of this attempt may stay.
+                    rollback(connection).await.map_err(AttemptError::Fold)?;
+                    return Ok(());
+                }
+                Fencing::Lost => {
+                    rollback(connection).await.map_err(AttemptError::Fold)?;
+                    return Err(AttemptError::Fold(FoldError::Fenced));
+                }
+            }
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        Ok(())
+    }
+
+    fn first_mode(&self) -> Mode {
+        if self.careful_left > 0 { Mode::Careful } else { Mode::Optimistic }
+    }
+
+    /// Redelivered stretches are long: after a batch that held known events the next ones look first, twice as many
+    /// each time that turns out right.
+    fn remember(&mut self, took: Mode) {
+        if self.careful_left > 0 {
+            self.careful_left -= 1;
+        } else if took == Mode::Optimistic {
+            self.careful_run = 1;
+        } else {
+            self.careful_left = self.careful_run;
+            self.careful_run = (self.careful_run * 2).min(CAREFUL_MAX);
+        }
+    }
+}
+
+enum AttemptError {
+    Apply(ApplyError),
+    Fold(FoldError),
+}
+
+impl From<sqlx::Error> for AttemptError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Apply(ApplyError::Database(error))
+    }
+}
+
+async fn rollback(connection: &mut PgConnection) -> Result<(), FoldError> {
+    sqlx::raw_sql("ROLLBACK").execute(connection).await.map(|_| ()).map_err(FoldError::Lost)
+}
