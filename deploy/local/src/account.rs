@@ -4,7 +4,10 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 /// Where root keeps what another account has to reach.
-const ROOT_STATE_DIR: &str = "/var/lib/rapport";
+pub(crate) const ROOT_STATE_DIR: &str = "/var/lib/rapport";
+
+/// Names the data directory that a directory under [`ROOT_STATE_DIR`] belongs to.
+const OWNER_FILE: &str = "data-directory";
 
 /// `nobody` nearly everywhere: what PostgreSQL runs as when there is no account `postgres`.
 const FALLBACK_ID: u32 = 65534;
@@ -47,6 +50,27 @@ pub(crate) fn reachable_dir(account: Option<Account>, owner_dir: &Path, purpose:
     }
 }
 
+/// Notes whose directory under `/var/lib/rapport` this is, and deletes those of temporary data
+/// directories that are gone: nobody else can know that they belong to nothing.
+pub(crate) fn claim(dir: &Path, owner_dir: &Path) -> std::io::Result<()> {
+    std::fs::write(dir.join(OWNER_FILE), owner_dir.as_os_str().as_encoded_bytes())?;
+    sweep(Path::new(ROOT_STATE_DIR), &std::env::temp_dir())
+}
+
+fn sweep(state_dir: &Path, temp_dir: &Path) -> std::io::Result<()> {
+    for dir in std::fs::read_dir(state_dir)?.flatten().map(|entry| entry.path()) {
+        // Without the note (the programs, or a start that was cut short) it stays.
+        let Ok(owner) = std::fs::read_to_string(dir.join(OWNER_FILE)) else { continue };
+        let owner = Path::new(&owner);
+        // Elsewhere a missing directory may be one that is not mounted.
+        if owner.starts_with(temp_dir) && matches!(owner.try_exists(), Ok(false)) {
+            // Another start may be deleting it too; what stays is deleted by the next one.
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+    }
+    Ok(())
+}
+
 fn named(passwd: &str, name: &str) -> Option<Account> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -68,6 +92,22 @@ mod tests {
     fn an_account_is_found_by_its_whole_name() {
         assert_eq!(named(PASSWD, "postgres"), Some(Account { uid: 101, gid: 104 }));
         assert_eq!(named(PASSWD, "postgre"), None);
+    }
+
+    #[test]
+    fn only_the_directories_of_temporary_owners_that_are_gone_are_deleted() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (state, temp) = (dir.path().join("state"), dir.path().join("temp"));
+        let owners = [("gone", temp.join("a")), ("there", temp.clone()), ("elsewhere", PathBuf::from("/nowhere/b"))];
+        std::fs::create_dir_all(&temp).expect("created");
+        for (name, owner) in &owners {
+            std::fs::create_dir_all(state.join(name)).expect("created");
+            std::fs::write(state.join(name).join(OWNER_FILE), owner.to_str().expect("plain")).expect("written");
+        }
+        std::fs::create_dir_all(state.join("programs")).expect("created");
+        sweep(&state, &temp).expect("swept");
+        let left = ["gone", "there", "elsewhere", "programs"].map(|name| state.join(name).exists());
+        assert_eq!(left, [false, true, true, true]);
     }
 
     #[test]

