@@ -1,1 +1,77 @@
+//! The read model *sales*: orders, their lines and refunds, and revenue.
+//!
+//! The path of one event:
+//!
+//! ```text
+//! batch -> events that name an order -> orders locked, earlier facts read -> facts written     (projection::bounded)
+//!       -> folds::order(facts before), folds::order(facts now) -> rows that differ replaced    (tables)
+//! analyst -> sales.revenue -> orders, order_refunds                                            (sql/views.sql)
+//! ```
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | [`folds`] | pure: the facts of an order to its rows |
+//! | `tables` | the derived tables and their rows' encoding |
+//! | `sql/schema.sql` | the tables of a generation |
+//! | `sql/views.sql` | what analysts read, every column explained |
 
+pub mod folds;
+mod tables;
+
+use domain::Entity;
+use projection::{
+    ApplyError, Batch, BatchTx, Mode, ReadModel,
+    bounded::{self, Bounded, Change, Fact, Kind},
+};
+use sqlx::PgConnection;
+
+/// Raised whenever [`folds`] give other rows for the same events.
+const FOLD_VERSION: u32 = 1;
+
+/// The read model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sales;
+
+impl ReadModel for Sales {
+    fn name(&self) -> &'static str {
+        "sales"
+    }
+
+    fn schema_sql(&self) -> &'static str {
+        include_str!("../sql/schema.sql")
+    }
+
+    fn views(&self) -> &'static str {
+        include_str!("../sql/views.sql")
+    }
+
+    fn digested(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("orders", &[]), ("order_lines", &[]), ("order_refunds", &[]), ("revenue", &[])]
+    }
+
+    fn fold_version(&self) -> u32 {
+        FOLD_VERSION
+    }
+
+    fn settings(&self) -> String {
+        format!("facts_max={}", bounded::FACTS_MAX)
+    }
+
+    async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
+        bounded::apply(self, cx, batch, mode).await
+    }
+}
+
+impl Bounded for Sales {
+    const KINDS: &'static [Kind] = &[Kind { kind: "order", column: "order_id" }];
+
+    type Rows = folds::OrderRows;
+
+    fn derive(&self, entity: &Entity, facts: &[Fact<'_>], capped: bool) -> Self::Rows {
+        folds::order(&entity.key, facts, capped)
+    }
+
+    async fn write(&self, connection: &mut PgConnection, changes: &[Change<Self::Rows>]) -> Result<(), sqlx::Error> {
+        tables::write(connection, changes).await
+    }
+}

@@ -1,0 +1,116 @@
+//! The derived tables, and how their rows are encoded.
+
+use projection::{
+    bounded::{Change, Table, replace},
+    copy::CopyBuffer,
+};
+use sqlx::PgConnection;
+
+use crate::folds::{Order, OrderLine, OrderRows, Refund};
+
+/// The table of orders.
+const ORDERS: Table = Table {
+    name: "orders",
+    kind: "order",
+    key: "order_id",
+    columns: &[
+        "order_id", "subject_id", "placed_at", "changed_at", "cancelled_at", "channel", "currency", "line_count", "gross_minor",
+        "discount_minor", "tax_minor", "shipping_minor", "refunds_minor", "net_minor", "cost_minor", "margin_minor",
+        "captured_minor", "payment_state", "shipment_state", "shipped_at", "delivered_at", "expected_at", "late", "unshipped",
+        "carrier", "tracking", "returned_at", "cancel_reason", "rep", "quote_id", "cart_id", "checkout_id", "session_id",
+        "opportunity_id", "campaign_id", "flags", "set_by",
+    ],
+};
+
+/// The table of their lines.
+const ORDER_LINES: Table = Table {
+    name: "order_lines",
+    kind: "order",
+    key: "order_id",
+    columns: &[
+        "order_id", "line_no", "sku", "name", "category", "quantity", "returned_quantity", "currency", "unit_price_minor",
+        "discount_minor", "total_minor", "cost_minor", "margin_minor", "set_by",
+    ],
+};
+
+/// The table of their refunds.
+const ORDER_REFUNDS: Table = Table {
+    name: "order_refunds",
+    kind: "order",
+    key: "order_id",
+    columns: &["order_id", "event_id", "refunded_at", "source", "amount_minor", "currency", "set_by"],
+};
+
+/// Writes what has changed.
+pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change<OrderRows>]) -> Result<(), sqlx::Error> {
+    replace(connection, &ORDERS, changes, |rows| rows.order.as_slice(), order).await?;
+    replace(connection, &ORDER_LINES, changes, |rows| &rows.lines, line).await?;
+    replace(connection, &ORDER_REFUNDS, changes, |rows| &rows.refunds, refund).await
+}
+
+fn order(row: &Order, to: &mut CopyBuffer) {
+    to.put_text(&row.order_id)
+        .put_opt(row.subject_id, CopyBuffer::put_uuid)
+        .put_opt(row.placed_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.changed_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.cancelled_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.channel.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.currency.as_deref(), CopyBuffer::put_text)
+        .put_i32(row.line_count)
+        .put_opt(row.gross_minor, CopyBuffer::put_i64)
+        .put_opt(row.discount_minor, CopyBuffer::put_i64)
+        .put_opt(row.tax_minor, CopyBuffer::put_i64)
+        .put_opt(row.shipping_minor, CopyBuffer::put_i64)
+        .put_i64(row.refunds_minor)
+        .put_opt(row.net_minor, CopyBuffer::put_i64)
+        .put_opt(row.cost_minor, CopyBuffer::put_i64)
+        .put_opt(row.margin_minor, CopyBuffer::put_i64)
+        .put_i64(row.captured_minor)
+        .put_text(row.payment_state)
+        .put_opt(row.shipment_state.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.shipped_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.delivered_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.expected_at, CopyBuffer::put_timestamptz)
+        .put_bool(row.late)
+        .put_bool(row.unshipped)
+        .put_opt(row.carrier.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.tracking.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.returned_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.cancel_reason.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.rep.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.quote_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.cart_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.checkout_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.session_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.opportunity_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.campaign_id.as_deref(), CopyBuffer::put_text)
+        .put_text_array(&row.flags)
+        .put_uuid(row.set_by);
+}
+
+fn line(row: &OrderLine, to: &mut CopyBuffer) {
+    to.put_text(&row.order_id)
+        .put_i32(row.line_no)
+        .put_opt(row.sku.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.name.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.category.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.quantity, |to, quantity| to.put_numeric(&quantity.to_plain()))
+        .put_numeric(&row.returned_quantity.to_plain())
+        .put_opt(row.currency.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.unit_price_minor, CopyBuffer::put_i64)
+        .put_i64(row.discount_minor)
+        .put_opt(row.total_minor, CopyBuffer::put_i64)
+        .put_opt(row.cost_minor, CopyBuffer::put_i64)
+        .put_opt(row.margin_minor, CopyBuffer::put_i64)
+        .put_uuid(row.set_by);
+}
+
+fn refund(row: &Refund, to: &mut CopyBuffer) {
+    to.put_text(&row.order_id)
+        .put_uuid(row.event_id)
+        .put_timestamptz(row.refunded_at)
+        .put_text(row.source)
+        .put_i64(row.amount_minor)
+        .put_text(&row.currency)
+        .put_uuid(row.event_id);
+}

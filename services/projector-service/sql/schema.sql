@@ -1,0 +1,134 @@
+-- Facts of bounded entities; what each column is stands with the code that writes them.
+CREATE TABLE entities (
+    kind text COLLATE "C",
+    key text COLLATE "C",
+    PRIMARY KEY (kind, key)
+);
+
+CREATE TABLE facts (
+    event_id uuid PRIMARY KEY,
+    stamp bytea NOT NULL,
+    received_at bigint NOT NULL,
+    hash bytea NOT NULL,
+    subject_id uuid,
+    voided boolean NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    value bytea NOT NULL,
+    case_id text COLLATE "C",
+    call_id text COLLATE "C",
+    correlated text COLLATE "C"
+);
+
+CREATE INDEX facts_case ON facts (case_id, stamp) WHERE case_id IS NOT NULL;
+
+CREATE INDEX facts_call ON facts (call_id, stamp) WHERE call_id IS NOT NULL;
+
+CREATE INDEX facts_correlated ON facts (correlated, stamp) WHERE correlated IS NOT NULL;
+
+CREATE TABLE voids (
+    void_id uuid PRIMARY KEY,
+    target uuid NOT NULL,
+    received_at bigint NOT NULL,
+    hash bytea NOT NULL
+);
+
+CREATE INDEX voids_target ON voids (target);
+
+CREATE TABLE cases (
+    case_id text COLLATE "C" PRIMARY KEY,
+    subject_id uuid,
+    title text,
+    priority text,
+    status text,
+    assignee text,
+    queue text,
+    product text,
+    serial text,
+    topic text,
+    channel text,
+    opened_at timestamptz,
+    opened_by text,
+    opened_by_agent boolean NOT NULL,
+    first_reply_at timestamptz,
+    first_reply_min numeric,
+    first_solved_at timestamptz,
+    solved_at timestamptz,
+    closed_at timestamptz,
+    resolution_min numeric,
+    first_resolution_min numeric,
+    agent_work_min numeric NOT NULL,
+    requester_wait_min numeric NOT NULL,
+    agent_wait_min numeric NOT NULL,
+    status_since timestamptz,
+    reopens integer NOT NULL,
+    escalations integer NOT NULL,
+    escalation_level bigint,
+    replies_public_agent integer NOT NULL,
+    replies_internal integer NOT NULL,
+    messages_customer integer NOT NULL,
+    one_touch boolean NOT NULL,
+    merged_into text,
+    flags text[] NOT NULL,
+    set_by uuid NOT NULL
+);
+
+CREATE INDEX cases_subject ON cases (subject_id) WHERE subject_id IS NOT NULL;
+
+CREATE TABLE case_spans (
+    case_id text COLLATE "C",
+    span_no integer,
+    status text NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    length_min numeric,
+    set_by uuid NOT NULL,
+    PRIMARY KEY (case_id, span_no)
+);
+
+CREATE TABLE calls (
+    call_id text COLLATE "C" PRIMARY KEY,
+    subject_id uuid,
+    direction text,
+    from_number text,
+    to_number text,
+    queue text,
+    agent_id text,
+    case_id text,
+    offered_at timestamptz,
+    answered_at timestamptz,
+    ended_at timestamptz,
+    answered boolean NOT NULL,
+    disposition text,
+    wait_s numeric,
+    talk_s numeric,
+    hold_s numeric,
+    wrap_s numeric,
+    duration_s numeric,
+    leg_count integer NOT NULL,
+    flags text[] NOT NULL,
+    set_by uuid NOT NULL
+);
+
+CREATE INDEX calls_subject ON calls (subject_id) WHERE subject_id IS NOT NULL;
+
+CREATE TABLE call_legs (
+    call_id text COLLATE "C",
+    leg_no integer,
+    leg_id text,
+    queue text,
+    agent_id text,
+    offered_at timestamptz NOT NULL,
+    answered_at timestamptz,
+    ended_at timestamptz NOT NULL,
+    disposition text,
+    wait_s numeric,
+    talk_s numeric,
+    hold_s numeric,
+    wrap_s numeric,
+    duration_s numeric,
+    transfer_to text,
+    reason text,
+    set_by uuid NOT NULL,
+    PRIMARY KEY (call_id, leg_no)
+);
