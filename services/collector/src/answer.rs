@@ -110,7 +110,9 @@ impl Receipt {
 impl RetryBecause {
     const fn detail(self) -> &'static str {
         match self {
-            Self::QueueFull => "the queue to the log is full: send the events marked retry again after Retry-After seconds",
+            Self::QueueFull => {
+                "the queue to the log is full: send the events marked retry again after Retry-After seconds"
+            }
             Self::Unavailable => {
                 "the log did not confirm every event in time: send those marked retry again after Retry-After seconds; \
                  sending an event twice does no harm"
@@ -188,7 +190,8 @@ mod tests {
     }
 
     fn rejected() -> Outcome {
-        let fault = Fault { code: "missing_field", pointer: "/data/order_id".into(), detail: "order_id is required".into() };
+        let fault =
+            Fault { code: "missing_field", pointer: "/data/order_id".into(), detail: "order_id is required".into() };
         Outcome::Rejected { faults: vec![fault], rejection_id: Some("0-7".into()) }
     }
 
@@ -197,7 +200,11 @@ mod tests {
         let mut receipt = Receipt { position: Some("p1.x".into()), ..Receipt::default() };
         receipt.results.push(result("a\"b", Outcome::Accepted));
         receipt.results.push(EventResult { id: None, ..result("", rejected()) });
-        receipt.results[0].warnings.push(Warning { code: "placeholder_dropped", pointer: "/subject", detail: "dropped".into() });
+        receipt.results[0].warnings.push(Warning {
+            code: "placeholder_dropped",
+            pointer: "/subject",
+            detail: "dropped".into(),
+        });
         let expected = concat!(
             r#"{"accepted":1,"rejected":1,"position":"p1.x","results":[{"id":"a\"b","status":"accepted","#,
             r#""warnings":[{"code":"placeholder_dropped","pointer":"/subject","detail":"dropped"}]},"#,

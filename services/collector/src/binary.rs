@@ -21,7 +21,9 @@ pub(crate) fn structured(headers: &HeaderMap, body: &[u8], mode: Mode) -> Result
     for name in headers.keys() {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
         if NOT_ATTRIBUTES.contains(&attribute) {
-            return Err(Refusal::Header(format!("header {name} is no attribute: data is the body, and its type stands in Content-Type")));
+            return Err(Refusal::Header(format!(
+                "header {name} is no attribute: data is the body, and its type stands in Content-Type"
+            )));
         }
         let value = content::one_text(headers, name.as_str())?.unwrap_or_default();
         member(&mut json, attribute);
@@ -109,7 +111,9 @@ mod tests {
     fn check(headers: &[(&str, &[u8])], body: &[u8], mode: Mode, expected: Result<&str, &str>) {
         let headers: HeaderMap = headers
             .iter()
-            .map(|(n, v)| (HeaderName::from_bytes(n.as_bytes()).expect("a name"), HeaderValue::from_bytes(v).expect("a value")))
+            .map(|(n, v)| {
+                (HeaderName::from_bytes(n.as_bytes()).expect("a name"), HeaderValue::from_bytes(v).expect("a value"))
+            })
             .collect();
         match (structured(&headers, body, mode), expected) {
             (Ok(json), Ok(expected)) => assert_eq!(json, expected),

@@ -92,14 +92,19 @@ mod tests {
     }
 
     fn chunks(chunks: &[&'static str]) -> Body {
-        Body::from_stream(stream::iter(chunks.iter().map(|c| Ok::<_, std::io::Error>(Bytes::from_static(c.as_bytes()))).collect::<Vec<_>>()))
+        Body::from_stream(stream::iter(
+            chunks.iter().map(|c| Ok::<_, std::io::Error>(Bytes::from_static(c.as_bytes()))).collect::<Vec<_>>(),
+        ))
     }
 
     #[tokio::test]
     async fn pieces_are_joined_within_the_limit() {
         let read = reader().read(chunks(&["ab", "", "cd", "efgh"]), None).await.expect("a body");
         assert_eq!(read.bytes, "abcdefgh");
-        assert_eq!(reader().read(chunks(&["abcd", "efghi"]), None).await.expect_err("long"), Refusal::TooLong { bytes_max: 8 });
+        assert_eq!(
+            reader().read(chunks(&["abcd", "efghi"]), None).await.expect_err("long"),
+            Refusal::TooLong { bytes_max: 8 }
+        );
         assert_eq!(reader().read(Body::empty(), Some(9)).await.expect_err("long"), Refusal::TooLong { bytes_max: 8 });
     }
 

@@ -83,7 +83,10 @@ fn refuse_charset(content_type: &str) -> Result<(), Refusal> {
     for parameter in content_type.split(';').skip(1) {
         let Some((name, value)) = parameter.split_once('=') else { continue };
         let value = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8") && !value.eq_ignore_ascii_case("utf8") {
+        if name.trim().eq_ignore_ascii_case("charset")
+            && !value.eq_ignore_ascii_case("utf-8")
+            && !value.eq_ignore_ascii_case("utf8")
+        {
             return Err(Refusal::ContentType(format!("charset {value:?} is not accepted: JSON events are UTF-8")));
         }
     }

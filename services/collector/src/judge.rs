@@ -65,7 +65,9 @@ impl Judge {
 
 /// The fault of an event that is too long.
 pub(crate) fn too_large(bytes: usize, bytes_max: usize) -> Fault {
-    let detail = format!("the event is {bytes} bytes long, and at most {bytes_max} are accepted; keep large content elsewhere and send its address");
+    let detail = format!(
+        "the event is {bytes} bytes long, and at most {bytes_max} are accepted; keep large content elsewhere and send its address"
+    );
     Fault { code: TOO_LARGE, pointer: String::new(), detail }
 }
 

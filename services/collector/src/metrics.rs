@@ -24,6 +24,10 @@ pub(crate) fn describe() {
     metrics::describe_counter!(REQUESTS_TOTAL, "requests to POST /events by status and mode");
     metrics::describe_counter!(BODY_BYTES_TOTAL, metrics::Unit::Bytes, "bytes of bodies read");
     metrics::describe_histogram!(REQUEST_SECONDS, metrics::Unit::Seconds, "from a request whole to its answer");
-    metrics::describe_histogram!(APPEND_SECONDS, metrics::Unit::Seconds, "from handing records to Kafka to their confirmation");
+    metrics::describe_histogram!(
+        APPEND_SECONDS,
+        metrics::Unit::Seconds,
+        "from handing records to Kafka to their confirmation"
+    );
     metrics::describe_gauge!(WAITING_RECORDS, "records handed to Kafka and not yet confirmed");
 }

@@ -80,7 +80,13 @@ impl Publisher {
     }
 
     /// Appends the records of the events judged acceptable, and says of each how it went.
-    async fn append_accepted(&self, sent: &Sent<'_>, receipt: &mut Receipt, records: Vec<NewRecord>, deadline: Instant) -> Position {
+    async fn append_accepted(
+        &self,
+        sent: &Sent<'_>,
+        receipt: &mut Receipt,
+        records: Vec<NewRecord>,
+        deadline: Instant,
+    ) -> Position {
         let mut position = Position::new(self.log_id, Default::default());
         if records.is_empty() {
             return position;

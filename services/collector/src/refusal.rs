@@ -43,7 +43,9 @@ pub(crate) enum Refusal {
     #[error("this path does not know that method; see GET / for what it does")]
     NoSuchMethod,
     /// No type of the catalogue has that name.
-    #[error("{0:?} is no type of the catalogue; GET /schemas lists them. Types of your own need no schema: they are kept as sent")]
+    #[error(
+        "{0:?} is no type of the catalogue; GET /schemas lists them. Types of your own need no schema: they are kept as sent"
+    )]
     NoSuchType(String),
 }
 

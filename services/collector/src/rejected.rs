@@ -86,7 +86,8 @@ mod tests {
     use super::*;
 
     fn kept(event: &str, bytes_max: usize) -> RejectedRecord<'static> {
-        let faults = [Fault { code: "missing_field", pointer: "/data/order_id".into(), detail: "order_id is required".into() }];
+        let faults =
+            [Fault { code: "missing_field", pointer: "/data/order_id".into(), detail: "order_id is required".into() }];
         let kept = Kept {
             received_at: "2026-03-01T10:00:00Z",
             mode: "batch",

@@ -6,10 +6,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode, header,
-        request::Parts,
-    },
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -69,12 +66,18 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
         }
         Err(refusal) => refuse(&refusal),
     };
-    ::metrics::counter!(metrics::REQUESTS_TOTAL, "status" => response.status().as_str().to_owned(), "mode" => label).increment(1);
+    ::metrics::counter!(metrics::REQUESTS_TOTAL, "status" => response.status().as_str().to_owned(), "mode" => label)
+        .increment(1);
     response
 }
 
 /// Reads the request whole, cuts it into events and publishes them.
-async fn publish(app: &App, parts: &Parts, mode: Result<Mode, Refusal>, body: Body) -> Result<(Receipt, bool), Refusal> {
+async fn publish(
+    app: &App,
+    parts: &Parts,
+    mode: Result<Mode, Refusal>,
+    body: Body,
+) -> Result<(Receipt, bool), Refusal> {
     let mode = mode?;
     let validate_only = validate_only(parts.uri.query())?;
     let announced = content_length(&parts.headers)?;

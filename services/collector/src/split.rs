@@ -10,9 +10,14 @@ use crate::refusal::Refusal;
 /// The body as text. JSON is UTF-8, and checking it once lets every later step work on text.
 pub(crate) fn text(body: &[u8]) -> Result<&str, Refusal> {
     match std::str::from_utf8(body) {
-        Ok(text) if text.trim_ascii().is_empty() => Err(Refusal::Malformed("the body is empty; it should hold JSON".into())),
+        Ok(text) if text.trim_ascii().is_empty() => {
+            Err(Refusal::Malformed("the body is empty; it should hold JSON".into()))
+        }
         Ok(text) => Ok(text),
-        Err(e) => Err(Refusal::Malformed(format!("the body is not UTF-8: byte {} is no part of a character", e.valid_up_to() + 1))),
+        Err(e) => Err(Refusal::Malformed(format!(
+            "the body is not UTF-8: byte {} is no part of a character",
+            e.valid_up_to() + 1
+        ))),
     }
 }
 
@@ -25,7 +30,9 @@ pub(crate) fn one(text: &str) -> Result<&str, Refusal> {
 pub(crate) fn array(text: &str, events_max: usize) -> Result<Vec<&str>, Refusal> {
     if !text.trim_ascii_start().starts_with('[') {
         one(text)?;
-        return Err(Refusal::Malformed("a batch is an array of events; one event alone is sent as application/cloudevents+json".into()));
+        return Err(Refusal::Malformed(
+            "a batch is an array of events; one event alone is sent as application/cloudevents+json".into(),
+        ));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let items = reader.deserialize_seq(Items { events_max }).map_err(|e| malformed(&e))?;

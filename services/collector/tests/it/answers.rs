@@ -28,7 +28,11 @@ async fn the_three_modes_append_the_same_event() {
     let event = Event::order_placed("o-1").subject("Email: Ann@Example.com").json();
     check(&collector, one("structured", &event, 200, accepted.clone())).await;
     let body = batch(&[event.to_string()]);
-    check(&collector, Case { name: "batch", content_type: BATCH, headers: vec![], body, status: 200, expected: accepted.clone() }).await;
+    check(
+        &collector,
+        Case { name: "batch", content_type: BATCH, headers: vec![], body, status: 200, expected: accepted.clone() },
+    )
+    .await;
     let headers = vec![
         ("CE-SpecVersion", "1.0"),
         ("ce-id", "o%2D1"),
@@ -82,7 +86,9 @@ async fn results_stand_in_order_with_the_reasons() {
             {"code": "identifier_not_understood", "pointer": "/identifiers"}]},
     ]});
     let body = batch(&events);
-    let answer = check(&collector, Case { name: "mixed", content_type: BATCH, headers: vec![], body, status: 207, expected }).await;
+    let answer =
+        check(&collector, Case { name: "mixed", content_type: BATCH, headers: vec![], body, status: 207, expected })
+            .await;
 
     let position = Position::parse(answer.position.as_deref().expect("a position")).expect("a token");
     let records = collector.records().await;
@@ -114,9 +120,24 @@ async fn events_that_can_never_be_accepted() {
         ("no order_id", with("order_id", Value::Null), "missing_field", "/data/order_id"),
         ("order_id a number", with("order_id", json!(5)), "wrong_type", "/data/order_id"),
         ("lines an object", with("lines", json!({})), "wrong_type", "/data/lines"),
-        ("amount a text", with("total", json!({"amount_minor": "5", "currency": "EUR"})), "wrong_type", "/data/total/amount_minor"),
-        ("amount huge", with("total", json!({"amount_minor": 1e30, "currency": "EUR"})), "", "/data/total/amount_minor"),
-        ("currency", with("total", json!({"amount_minor": 5, "currency": "euro"})), "bad_currency", "/data/total/currency"),
+        (
+            "amount a text",
+            with("total", json!({"amount_minor": "5", "currency": "EUR"})),
+            "wrong_type",
+            "/data/total/amount_minor",
+        ),
+        (
+            "amount huge",
+            with("total", json!({"amount_minor": 1e30, "currency": "EUR"})),
+            "",
+            "/data/total/amount_minor",
+        ),
+        (
+            "currency",
+            with("total", json!({"amount_minor": 5, "currency": "euro"})),
+            "bad_currency",
+            "/data/total/currency",
+        ),
         ("time", Event::order_placed("x").time("yesterday").json(), "bad_time", "/time"),
         ("1899", Event::order_placed("x").time("1899-12-31T23:59:59Z").json(), "out_of_range", "/time"),
         ("ahead", Event::order_placed("x").time("2026-03-03T09:00:01Z").json(), "out_of_range", "/time"),
@@ -159,7 +180,8 @@ async fn events_that_are_kept_as_they_are() {
     for record in records {
         let interaction = decoded(&record);
         let sent = events.iter().find(|e| e["id"] == *interaction.wire.id.as_deref().expect("an id")).expect("sent");
-        let back: Value = serde_json::from_slice(&rapport_proto::json::write(&interaction.wire, Vec::new())).expect("JSON");
+        let back: Value =
+            serde_json::from_slice(&rapport_proto::json::write(&interaction.wire, Vec::new())).expect("JSON");
         assert_eq!(back["data"], sent["data"]);
         if sent.get("time").is_none() {
             assert_eq!((interaction.occurred_at, interaction.wire.occurred_at), (NOW_US, None));
@@ -201,9 +223,15 @@ async fn what_else_is_answered() {
         assert_eq!((answer.status, answer.content_type.as_str()), (200, "application/schema+json"));
         assert!(answer.body.to_string().contains("order_id"));
     }
-    for (method, path, status) in [("GET", "/schemas/no.such", 404), ("GET", "/nowhere", 404), ("GET", "/events", 405), ("DELETE", "/", 405)] {
+    for (method, path, status) in
+        [("GET", "/schemas/no.such", 404), ("GET", "/nowhere", 404), ("GET", "/events", 405), ("DELETE", "/", 405)]
+    {
         let answer = collector.send(method, path, &[], "").await;
-        assert_eq!((answer.status, answer.content_type.as_str()), (status, "application/problem+json"), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (status, "application/problem+json"),
+            "{method} {path}"
+        );
         assert!(answer.body["type"].as_str().is_some_and(|t| !t.is_empty()));
     }
     ready(&collector).await;

@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Running {
     /// A connection whose body has stopped after `bytes` bytes, which the collector has read.
     pub(crate) async fn half_sent(&self, bytes: usize) -> TcpStream {
-        let mut stream = self.connect("Content-Type: application/cloudevents-batch+json\r\nContent-Length: 90000\r\n\r\n").await;
+        let mut stream =
+            self.connect("Content-Type: application/cloudevents-batch+json\r\nContent-Length: 90000\r\n\r\n").await;
         stream.write_all(&vec![b' '; bytes]).await.expect("the collector reads");
         // What was written is read when nothing waits in the socket any more; there is no signal for it.
         sleep(Duration::from_millis(200)).await;
@@ -66,10 +67,16 @@ async fn half_a_request_is_given_up() {
 #[tokio::test]
 async fn a_chunked_body_is_read_to_its_end() {
     let collector = start(|_| {}).await;
-    let (event, head) = (order("chunked"), "Content-Type: application/cloudevents+json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+    let (event, head) = (
+        order("chunked"),
+        "Content-Type: application/cloudevents+json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+    );
     let mut stream = collector.connect(head).await;
     for chunk in event.as_bytes().chunks(50) {
-        stream.write_all(format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)).as_bytes()).await.expect("it reads");
+        stream
+            .write_all(format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)).as_bytes())
+            .await
+            .expect("it reads");
     }
     stream.write_all(b"0\r\n\r\n").await.expect("it reads");
     let answer = until_closed(&mut stream).await;

@@ -65,7 +65,8 @@ async fn too_much_of_it() {
         expected: json!({"accepted": 10_000, "rejected": 0}),
     };
     let answer = check(&collector, all).await;
-    let ids: Vec<_> = answer.body["results"].as_array().expect("results").iter().map(|r| r["id"].as_str().expect("an id")).collect();
+    let ids: Vec<_> =
+        answer.body["results"].as_array().expect("results").iter().map(|r| r["id"].as_str().expect("an id")).collect();
     assert!(ids.iter().enumerate().all(|(i, id)| *id == format!("o-{i}")), "in the order sent");
     assert_eq!(collector.records().await.len(), 10_000);
 }
@@ -79,7 +80,8 @@ async fn an_event_that_is_too_large_is_rejected_alone() {
         {"id": "small", "status": "accepted"},
     ]});
     let body = batch(&[&large, &order("small")]);
-    check(&collector, Case { name: "too large", content_type: BATCH, headers: vec![], body, status: 207, expected }).await;
+    check(&collector, Case { name: "too large", content_type: BATCH, headers: vec![], body, status: 207, expected })
+        .await;
     let (_, kept) = collector.rejected().await.remove(0);
     assert!(large.starts_with(kept.event.as_ref()), "its beginning is kept");
     assert_eq!(kept.cut_from_bytes, Some(large.len() as u64));

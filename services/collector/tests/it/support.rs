@@ -75,15 +75,24 @@ impl Running {
     }
 
     /// Sends any request.
-    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
         let method = method.parse().expect("a method");
-        let mut request = self.client.request(method, self.url(path)).body(body.into()).timeout(Duration::from_secs(30));
+        let mut request =
+            self.client.request(method, self.url(path)).body(body.into()).timeout(Duration::from_secs(30));
         for (name, value) in headers {
-            request = request.header(*name, reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
+            request =
+                request.header(*name, reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
         }
         let response = request.send().await.expect("the collector answers");
         let header = |name: &str| response.headers().get(name).map(|v| v.to_str().expect("text").to_owned());
-        let (position, retry_after) = (header("rapport-position"), header("retry-after").map(|s| s.parse().expect("an integer")));
+        let (position, retry_after) =
+            (header("rapport-position"), header("retry-after").map(|s| s.parse().expect("an integer")));
         let (status, content_type) = (response.status().as_u16(), header("content-type").unwrap_or_default());
         let bytes = response.bytes().await.expect("the body is whole");
         let body = serde_json::from_slice(&bytes).expect("every answer is JSON");
