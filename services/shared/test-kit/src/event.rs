@@ -32,7 +32,7 @@ impl Event {
     pub fn order_placed(id: &str) -> Self {
         Self::new("order.placed", id)
             .data("order_id", id)
-            .data("lines", json!([{"sku": "A", "quantity": "1", "unit_price": money(10_000)}]))
+            .data("lines", json!([{"sku": "A", "quantity": 1, "unit_price": money(10_000)}]))
     }
 
     /// `payment.recorded` for `order_id`: captured, 100.00 EUR.
@@ -53,7 +53,7 @@ impl Event {
         Self::new("web.cart.changed", id)
             .data("op", "added")
             .data("cart_id", cart_id)
-            .data("lines", json!([{"sku": "A", "quantity": "1", "unit_price": money(10_000)}]))
+            .data("lines", json!([{"sku": "A", "quantity": 1, "unit_price": money(10_000)}]))
     }
 
     /// `email.message.received` from a@example.com.
