@@ -35,20 +35,33 @@ pub fn nanos(text: &str) -> Option<i128> {
         return None;
     }
 
-    let digits = [whole, fraction].concat();
-    let significant = digits.trim_start_matches('0').trim_end_matches('0');
-    if significant.is_empty() {
+    // The digits without the zeros at either end, and the power of ten of the last of them.
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let (whole, cut, fraction) = match (fraction.is_empty(), whole.is_empty()) {
+        (true, _) => {
+            let significant = whole.trim_end_matches('0');
+            (significant, whole.len() - significant.len(), "")
+        }
+        (false, true) => ("", 0, fraction),
+        (false, false) => (whole, 0, fraction),
+    };
+    let last = i64::try_from(cut).ok()? - i64::try_from(fraction.len()).ok()? + exponent;
+    let digits = match whole.is_empty() {
+        true => fraction.trim_start_matches('0').len(),
+        false => whole.len() + fraction.len(),
+    };
+    if digits == 0 {
         return Some(0);
     }
-    // The power of ten of the last significant digit.
-    let zeros_cut = digits.len() - digits.trim_end_matches('0').len();
-    let last = i64::try_from(zeros_cut).ok()? - i64::try_from(fraction.len()).ok()? + exponent;
-    let first = last + i64::try_from(significant.len()).ok()?;
+    let first = last + i64::try_from(digits).ok()?;
     if first > INTEGER_DIGITS_MAX as i64 || last < -(FRACTION_DIGITS_MAX as i64) {
         return None;
     }
+    // At most 27 digits are left, which an i128 holds.
+    let add = |sum: i128, digit: u8| sum * 10 + i128::from(digit - b'0');
+    let value = whole.bytes().chain(fraction.bytes()).fold(0, add);
     let power = u32::try_from(last + FRACTION_DIGITS_MAX as i64).ok()?;
-    let value = significant.parse::<i128>().ok()? * 10_i128.pow(power);
+    let value = value * 10_i128.pow(power);
     Some(if negative { -value } else { value })
 }
 
@@ -72,6 +85,10 @@ mod tests {
         check("0", Some(0));
         check("-0.0", Some(0));
         check("1.50", Some(1_500_000_000));
+        check("0.050", Some(50_000_000));
+        check("-100.10", Some(-100_100_000_000));
+        check("1200e-2", Some(12_000_000_000));
+        check("0.00012e4", Some(1_200_000_000));
         check("2e3", Some(2_000_000_000_000));
         check("2E-9", Some(2));
         check("2e-10", None);

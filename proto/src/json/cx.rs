@@ -59,6 +59,13 @@ impl<'de> Cx<'de> {
         self.fault_below(code, "", problem);
     }
 
+    /// As [`Cx::fault`], unless something else is known to be wrong here.
+    pub(crate) fn fault_once(&mut self, code: &'static str, problem: &str) {
+        if !self.is_at_fault(false) {
+            self.fault(code, problem);
+        }
+    }
+
     pub(crate) fn wrong_type(&mut self, wanted: &str) {
         self.fault(codes::WRONG_TYPE, &format!("must be {wanted}"));
     }
@@ -139,7 +146,7 @@ impl<'de> Cx<'de> {
     }
 
     /// A list; one that is empty is noted in `extra`, or else it could not be told from an absent one.
-    pub(crate) fn list<T, A: MapAccess<'de>>(
+    pub(crate) fn list<T: Default, A: MapAccess<'de>>(
         &mut self,
         key: &'static str,
         to: &mut Vec<T>,
@@ -283,11 +290,7 @@ impl<'de> Cx<'de> {
 
     pub(crate) fn check(&mut self, key: &'static str, value: &Option<String>, check: Check) {
         if let Some((code, problem)) = value.as_deref().and_then(check) {
-            self.at(Step::Key(key), |cx| {
-                if !cx.is_at_fault(false) {
-                    cx.fault(code, problem);
-                }
-            });
+            self.at(Step::Key(key), |cx| cx.fault_once(code, problem));
         }
     }
 
@@ -295,7 +298,9 @@ impl<'de> Cx<'de> {
         for (index, value) in values.iter().enumerate() {
             if let Some((code, problem)) = check(value) {
                 let step = Step::Item(index);
-                self.at(Step::Key(key), |cx| cx.at(step, |cx| cx.fault(code, problem)));
+                self.at(Step::Key(key), |cx| {
+                    cx.at(step, |cx| cx.fault_once(code, problem));
+                });
             }
         }
     }

@@ -288,7 +288,7 @@ pub(crate) struct List<'a, T> {
     pub(crate) is_there: &'a mut bool,
 }
 
-impl<'de, T> Target<'de> for List<'_, T>
+impl<'de, T: Default> Target<'de> for List<'_, T>
 where
     for<'x> &'x mut Option<T>: Target<'de>,
 {
@@ -308,11 +308,10 @@ where
             match (more, item) {
                 (None, _) => break,
                 (_, Some(value)) => self.to.push(value),
-                (_, None) => cx.at(step, |cx| {
-                    if !cx.is_at_fault(false) {
-                        cx.fault(codes::WRONG_TYPE, "must not be null");
-                    }
-                }),
+                (_, None) => {
+                    cx.at(step, |cx| cx.fault_once(codes::WRONG_TYPE, "must not be null"));
+                    self.to.push(T::default()); // so that those after it keep their index
+                }
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ fn event(info: &TypeInfo) -> Value {
     event["type"] = info.full_name().into();
     event["subject"] = "email:ada@example.org".into();
     event["data"] = object(info.fields);
-    event["data"]["unknown"] = json!({"b": [1.50, null], "a": "é"});
+    event["data"]["unknown"] = json!({"a": "é", "b": [1.5, null]});
     // Extension attributes come last.
     event["tenant"] = "acme".into();
     event
