@@ -1,0 +1,177 @@
+//! Waiting for a position: one poller reads the checkpoints for everybody who waits, and sleeps while nobody does.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::Position;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{
+    metrics,
+    progress::{Compared, Progress},
+};
+
+/// How often checkpoints are read while somebody waits. PostgreSQL's NOTIFY would be no substitute: it does not reach
+/// replicas, and a reader must ask the server that it reads from.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// After a failed reading the next one comes this much later.
+const POLL_RETRY: Duration = Duration::from_millis(100);
+/// A reading that takes longer has failed.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the poller saw last.
+#[derive(Clone, Debug)]
+struct Seen {
+    progress: Progress,
+    /// Counts failed readings: whoever waits learns of those that came after they began.
+    failures: u64,
+}
+
+/// Where waiting stands: a cheap clone of one shared state.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    seen: watch::Receiver<Seen>,
+    waiters: Arc<Waiters>,
+}
+
+#[derive(Default)]
+struct Waiters {
+    count: AtomicUsize,
+    arrived: Notify,
+}
+
+/// How waiting ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Worth reading again: the poller saw the position reached, or another log.
+    ReadAgain,
+    /// The deadline passed.
+    TimedOut,
+    /// The checkpoints cannot be read.
+    Unavailable,
+}
+
+impl Waiting {
+    /// The shared state and the poller that feeds it, which is to be run beside the server.
+    pub(crate) fn new(database: PgConnectOptions) -> (Self, Poller) {
+        let (sender, seen) = watch::channel(Seen { progress: Progress::default(), failures: 0 });
+        let waiters = Arc::<Waiters>::default();
+        (Self { seen, waiters: waiters.clone() }, Poller { database, connection: None, sender, waiters })
+    }
+
+    /// Waits until all models have reached `position`.
+    pub(crate) async fn until(&self, position: &Position, deadline: Instant) -> Waited {
+        let _one = OneMore::new(&self.waiters);
+        let mut seen = self.seen.clone();
+        let failures = seen.borrow_and_update().failures;
+        loop {
+            {
+                let now = seen.borrow_and_update();
+                if now.failures != failures {
+                    return Waited::Unavailable;
+                }
+                if !matches!(now.progress.compare(position), Compared::Behind(_)) {
+                    return Waited::ReadAgain;
+                }
+            }
+            match timeout_at(deadline, seen.changed()).await {
+                Ok(Ok(())) => {}
+                // The poller has gone: the service is shutting down.
+                Ok(Err(_)) => return Waited::Unavailable,
+                Err(_) => return Waited::TimedOut,
+            }
+        }
+    }
+}
+
+/// Somebody who waits, counted for as long as they do.
+struct OneMore<'a>(&'a Waiters);
+
+impl<'a> OneMore<'a> {
+    fn new(waiters: &'a Waiters) -> Self {
+        let before = waiters.count.fetch_add(1, Ordering::SeqCst);
+        metrics::waiting(before + 1);
+        waiters.arrived.notify_one();
+        Self(waiters)
+    }
+}
+
+impl Drop for OneMore<'_> {
+    fn drop(&mut self) {
+        let before = self.0.count.fetch_sub(1, Ordering::SeqCst);
+        metrics::waiting(before - 1);
+    }
+}
+
+/// Reads the checkpoints while somebody waits, on a connection of its own: requests that fill the pool cannot delay it.
+pub(crate) struct Poller {
+    database: PgConnectOptions,
+    connection: Option<PgConnection>,
+    sender: watch::Sender<Seen>,
+    waiters: Arc<Waiters>,
+}
+
+impl Poller {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            while self.waiters.count.load(Ordering::SeqCst) == 0 {
+                self.waiters.arrived.notified().await;
+            }
+            let pause = match timeout(POLL_TIMEOUT, self.read()).await {
+                Ok(Ok(progress)) => {
+                    self.saw(progress);
+                    POLL_INTERVAL
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %error, "checkpoints cannot be read");
+                    self.failed();
+                    POLL_RETRY
+                }
+                Err(_) => {
+                    tracing::warn!(timeout_ms = POLL_TIMEOUT.as_millis() as u64, "checkpoints cannot be read in time");
+                    self.failed();
+                    POLL_RETRY
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// One reading. A connection that has lain idle may have died with a restarted server, so a failure on an old
+    /// connection is tried once more on a new one.
+    async fn read(&mut self) -> Result<Progress, sqlx::Error> {
+        if let Some(mut connection) = self.connection.take()
+            && let Ok(progress) = Progress::read_if_any(&mut connection).await
+        {
+            self.connection = Some(connection);
+            return Ok(progress);
+        }
+        let mut connection = PgConnection::connect_with(&self.database).await?;
+        let progress = Progress::read_if_any(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(progress)
+    }
+
+    /// Wakes the waiters only where something moved: most readings find the same as the last.
+    fn saw(&self, progress: Progress) {
+        self.sender.send_if_modified(|seen| {
+            let moved = seen.progress != progress;
+            seen.progress = progress;
+            moved
+        });
+    }
+
+    fn failed(&self) {
+        self.sender.send_modify(|seen| seen.failures += 1);
+    }
+}
