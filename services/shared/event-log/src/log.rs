@@ -218,6 +218,15 @@ impl Log {
         blocking(move || read_at(&log.inner.options, &log.inner.options.topic, &offsets)).await
     }
 
+    /// Whether the topic still holds this log, and not one created since under the same name.
+    ///
+    /// # Errors
+    /// The cluster does not answer in time.
+    pub async fn is_still_itself(&self) -> Result<bool, LogError> {
+        let first = self.read_at(&Offsets::from([(0, 0)])).await?.remove(&0);
+        Ok(first.as_ref().and_then(created).is_some_and(|(log_id, _)| log_id == self.inner.log_id))
+    }
+
     /// Where in each partition the first record appended at or after this time stands (milliseconds since 1970); the
     /// end where there is none.
     ///

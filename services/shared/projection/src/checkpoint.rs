@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::time;
 use sqlx::PgConnection;
+use tokio::time::Instant;
 
 use crate::generation::Generation;
 use crate::unit::Advance;
@@ -13,6 +14,8 @@ use crate::unit::Advance;
 pub(crate) struct Partition {
     /// Of the lease; nobody else has ever had the same.
     pub(crate) epoch: i64,
+    /// When it was taken, by this machine's clock.
+    pub(crate) since: Instant,
     /// The next offset to fold.
     pub(crate) next: i64,
     /// The last record folded: where it stands and its value's hash. `None` before the first.

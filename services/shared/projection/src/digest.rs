@@ -59,15 +59,15 @@ pub async fn model<M: ReadModel>(connection: &mut PgConnection, model: &M) -> Re
     Ok(ModelDigest::of(views))
 }
 
-/// The digest that rows computed elsewhere would have: for each digested view, a JSON array of objects with its columns.
-/// A view that `rows` does not give has none. The views must exist (they give the types).
+/// The digest that rows computed elsewhere would have: for each digested view, the text of a JSON array of objects with
+/// its columns (text, so that digits stay as they are). A view that `rows` does not give has none. The views must exist (they give the types).
 ///
 /// # Errors
 /// PostgreSQL refuses a statement; a value does not fit its column.
 pub async fn of_rows<M: ReadModel>(
     connection: &mut PgConnection,
     model: &M,
-    rows: &std::collections::BTreeMap<&str, serde_json::Value>,
+    rows: &std::collections::BTreeMap<&str, String>,
 ) -> Result<ModelDigest, sqlx::Error> {
     let mut tx = connection.begin().await?;
     sqlx::raw_sql(FIXED).execute(&mut *tx).await?;
@@ -75,8 +75,8 @@ pub async fn of_rows<M: ReadModel>(
     for (view, left_out) in model.digested() {
         let columns = columns(&mut tx, model.name(), view, left_out).await?;
         let from = format!("json_populate_recordset(NULL::{}.{view}, $1::json)", model.name());
-        let given = rows.get(view).map_or_else(|| "[]".to_owned(), ToString::to_string);
-        views.push(digest(&mut tx, view, &columns, &from, Some(&given)).await?);
+        let given = rows.get(view).map_or("[]", String::as_str);
+        views.push(digest(&mut tx, view, &columns, &from, Some(given)).await?);
     }
     tx.commit().await?;
     Ok(ModelDigest::of(views))

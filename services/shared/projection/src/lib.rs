@@ -14,6 +14,11 @@
 //! | [`batch`] | one copy of each event id in a batch |
 //! | [`copy`] | binary COPY |
 //! | [`facts`], [`bounded`] | keeping the facts of bounded entities (orders, cases) and deriving their rows again |
+//! | [`projector`] | starting and stopping the workers of one model; what stops it for good |
+//! | `worker`, `lease` | one worker: its connection, its leases, its batches; heartbeats, taking over |
+//! | `feed`, `unit` | reading and decoding ahead; a stretch of records on its way into one transaction |
+//! | `fold`, `checkpoint`, `dead_letters` | one transaction: modes, attempts, fencing, what is set aside |
+//! | [`status`], [`metrics`] | what a projector knows about itself |
 //! | [`backbone`] | the `backbone` schema and its migrations, roles |
 //! | [`generation`] | a model's tables as a generation, its definition, its stable views |
 //! | [`positions`] | how far the live generations have come; waiting for a position |
@@ -25,20 +30,27 @@ pub mod backbone;
 pub mod batch;
 pub mod bounded;
 mod checkpoint;
+mod clock;
 pub mod copy;
 pub mod database;
 mod dead_letters;
 pub mod digest;
 pub mod direct;
 pub mod facts;
+mod feed;
 mod fold;
 pub mod generation;
+mod lease;
 pub mod metrics;
 pub mod model;
 pub mod positions;
+pub mod projector;
+pub mod status;
 mod unit;
+mod worker;
 
 pub use batch::Batch;
 pub use direct::Direct;
-pub use generation::Generation;
+pub use generation::{Generation, GenerationError};
+pub use projector::{Health, Projector, ProjectorError, ProjectorOptions};
 pub use model::{ApplyError, BatchTx, Event, Mode, ReadModel};

@@ -25,7 +25,7 @@ pub struct Behind {
 }
 
 /// A record set aside by a live generation.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Which model could not fold it.
     pub model: String,
@@ -36,7 +36,6 @@ pub struct DeadLetter {
     /// Which event, as far as it could be read.
     pub event_id: Option<Uuid>,
     /// Its type, as far as it could be read.
-    #[sqlx(rename = "type")]
     pub event_type: Option<String>,
     /// Why.
     pub error: String,
@@ -117,7 +116,7 @@ pub async fn dead_letters(connection: &mut PgConnection, position: &Position) ->
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
-    sqlx::query_as(
+    let rows: Vec<(String, i32, i64, Option<Uuid>, Option<String>, String)> = sqlx::query_as(
         "SELECT d.model, d.partition, d.log_offset, d.event_id, d.type, d.error
          FROM UNNEST($1::int[], $2::bigint[], $3::bigint[]) AS r(partition, first_offset, next_offset)
          JOIN backbone.dead_letters d
@@ -129,7 +128,16 @@ pub async fn dead_letters(connection: &mut PgConnection, position: &Position) ->
     .bind(ranges.iter().map(|r| r.1).collect::<Vec<_>>())
     .bind(ranges.iter().map(|r| r.2).collect::<Vec<_>>())
     .fetch_all(connection)
-    .await
+    .await?;
+    let letter = |(model, partition, log_offset, event_id, event_type, error)| DeadLetter {
+        model,
+        partition,
+        log_offset,
+        event_id,
+        event_type,
+        error,
+    };
+    Ok(rows.into_iter().map(letter).collect())
 }
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ pub(crate) struct Advance {
     pub(crate) last_received_at: i64,
 }
 
+/// The hash of a record's value: tells copies of one event apart, and one log from another.
+pub(crate) fn hash_of(record: &Record) -> [u8; 32] {
+    Sha256::digest(&record.value).into()
+}
+
 /// What one transaction folds: the reduced batch, what stands aside, and the records they came from (to split it).
 pub(crate) struct Unit {
     pub(crate) records: Vec<Record>,
@@ -120,7 +125,7 @@ impl Unit {
                 let advance = Advance {
                     next: record.offset + 1,
                     last_offset: record.offset,
-                    last_hash: Sha256::digest(&record.value).to_vec(),
+                    last_hash: hash_of(record).to_vec(),
                     last_received_at: record.received_at,
                 };
                 (partition, advance)

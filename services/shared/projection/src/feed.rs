@@ -1,0 +1,88 @@
+//! Reading and decoding ahead of the fold: while one batch commits, the next is being decoded.
+
+use std::time::Duration;
+
+use domain::Namespace;
+use domain::position::Offsets;
+use event_log::{Log, ReadError, Reader, ReaderOptions, Topic};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::unit::Decoded;
+
+/// Records decoded at once; after them other tasks get their turn.
+const CHUNK_RECORDS_MAX: usize = 1000;
+const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Decoded chunks that wait for the fold.
+const CHUNKS_MAX: usize = 6;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// What one batch is made of.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) decoded: Vec<Decoded>,
+    /// Partitions whose end was reached after these records.
+    pub(crate) at_end: Vec<i32>,
+}
+
+/// The decoded records of some partitions, from some offsets on.
+pub(crate) struct Feed {
+    chunks: mpsc::Receiver<Result<Taken, ReadError>>,
+    /// A failure that came behind records that were taken first.
+    failed: Option<ReadError>,
+    /// Ends its task when it is dropped.
+    _task: JoinSet<()>,
+}
+
+impl Feed {
+    pub(crate) fn open(log: &Log, from: &Offsets, options: &ReaderOptions) -> Result<Self, ReadError> {
+        let reader = Reader::open(log, Topic::Log, from, options)?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let mut task = JoinSet::new();
+        task.spawn(decode(reader, *log.namespace(), sender));
+        Ok(Self { chunks, failed: None, _task: task })
+    }
+
+    /// Everything decoded by now, up to about `events_max`; waits for the first. Safe to cancel.
+    pub(crate) async fn take(&mut self, events_max: usize) -> Result<Taken, ReadError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let Some(first) = self.chunks.recv().await else {
+            return Err(ReadError::Fatal("decoding has ended".into()));
+        };
+        let mut taken = first?;
+        while taken.decoded.len() < events_max {
+            match self.chunks.try_recv() {
+                Ok(Ok(more)) => {
+                    taken.at_end.retain(|p| !more.decoded.iter().any(|d| d.record.partition == *p));
+                    taken.at_end.extend(more.at_end);
+                    taken.decoded.extend(more.decoded);
+                }
+                Ok(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(taken)
+    }
+}
+
+async fn decode(mut reader: Reader, namespace: Namespace, sender: mpsc::Sender<Result<Taken, ReadError>>) {
+    loop {
+        let chunk = match reader.next(CHUNK_RECORDS_MAX, CHUNK_BYTES_MAX, WAIT).await {
+            Ok(fetched) if fetched.is_empty() => continue,
+            Ok(fetched) => Ok(Taken {
+                decoded: fetched.records.into_iter().map(|record| Decoded::new(record, &namespace)).collect(),
+                at_end: fetched.at_end,
+            }),
+            Err(error) => Err(error),
+        };
+        let failed = chunk.is_err();
+        if sender.send(chunk).await.is_err() || failed {
+            return;
+        }
+    }
+}

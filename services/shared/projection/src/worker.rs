@@ -1,0 +1,457 @@
+//! One worker: its connection, its leases, its reader, its batches, one after another.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::position::Offsets;
+use event_log::{Log, ReadError, ReaderOptions, Topic};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+use crate::checkpoint::Held;
+use crate::database::{self, Class, classify};
+use crate::feed::{Feed, Taken};
+use crate::fold::{FoldError, Folder};
+use crate::generation::Generation;
+use crate::lease::{Leases, View};
+use crate::metrics;
+use crate::model::ReadModel;
+use crate::projector::{ProjectorError, ProjectorOptions, stopped};
+use crate::status::Status;
+use crate::unit::Unit;
+
+/// The pause before PostgreSQL or Kafka is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// A heartbeat is sent this often at least, so that newcomers get their share soon.
+const HEARTBEAT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Giving leases back at the end may take this long.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One worker of a projector.
+pub(crate) struct Worker<M> {
+    model: Arc<M>,
+    log: Log,
+    leases: Leases,
+    database_url: String,
+    batch_events_max: usize,
+    reader: ReaderOptions,
+    status: Status,
+}
+
+/// Why a session ended.
+enum End {
+    /// The projector is to stop.
+    Stopped,
+    /// Connect again and begin from what the database says.
+    Again(String),
+    /// It cannot go on.
+    Failed(ProjectorError),
+}
+
+impl From<sqlx::Error> for End {
+    fn from(error: sqlx::Error) -> Self {
+        match classify(&error) {
+            Class::Broken => Self::Failed(ProjectorError::Database { reason: error.to_string() }),
+            _ => Self::Again(error.to_string()),
+        }
+    }
+}
+
+impl<M: ReadModel> Worker<M> {
+    pub(crate) fn new(
+        model: Arc<M>,
+        log: Log,
+        generation: Generation,
+        options: &ProjectorOptions,
+        status: Status,
+    ) -> Self {
+        Self {
+            model,
+            log,
+            leases: Leases { generation, worker: Uuid::new_v4(), ttl: options.lease_ttl },
+            database_url: options.database_url.clone(),
+            batch_events_max: options.batch_events_max.max(1),
+            reader: options.reader.clone(),
+            status,
+        }
+    }
+
+    /// Folds until it is told to stop or cannot go on.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ProjectorError> {
+        let (sender, view) = watch::channel(None);
+        // Ends with this worker: the set aborts it when dropped.
+        let mut heart = tokio::task::JoinSet::new();
+        heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender));
+        loop {
+            let mut held = Held::default();
+            let mut running = false;
+            let end = self.session(&mut held, &mut stop, view.clone(), &mut running).await;
+            self.status.change(|s| {
+                s.workers_running -= usize::from(running);
+                held.0.keys().for_each(|partition| drop(s.partitions.remove(partition)));
+            });
+            match end {
+                End::Stopped => break,
+                End::Failed(error) => {
+                    heart.shutdown().await;
+                    self.leave().await;
+                    return Err(error);
+                }
+                End::Again(reason) => {
+                    ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
+                    tracing::warn!(model = self.model.name(), reason, "worker begins again from its checkpoints");
+                    self.status.change(|s| s.last_error = Some(reason));
+                    tokio::select! {
+                        () = stopped(&mut stop) => break,
+                        () = sleep(RETRY_PAUSE) => {}
+                    }
+                }
+            }
+        }
+        heart.shutdown().await;
+        self.leave().await;
+        Ok(())
+    }
+
+    /// One connection's life.
+    async fn session(
+        &self,
+        held: &mut Held,
+        stop: &mut watch::Receiver<bool>,
+        mut view: watch::Receiver<Option<View>>,
+        running: &mut bool,
+    ) -> End {
+        let name = format!("rapport {} {}", self.model.name(), self.leases.worker);
+        let connected = tokio::select! {
+            () = stopped(stop) => return End::Stopped,
+            connected = database::connect(&self.database_url, &name) => connected,
+        };
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => return error.into(),
+        };
+        *running = true;
+        self.status.change(|s| s.workers_running += 1);
+        let mut folder = Folder::new(&*self.model, self.leases.generation.clone(), *self.log.namespace());
+        // What an earlier session held is taken again, with new epochs, before anything else.
+        let mut first = true;
+        loop {
+            let assigned = match self.assign(&mut connection, held, &mut view, stop, first).await {
+                Ok(assigned) => assigned,
+                Err(end) => return end,
+            };
+            first = false;
+            let ended = self.follow(&mut connection, &mut folder, held, &mut view, stop, assigned).await;
+            match ended {
+                // Only the assignment has changed; the connection is fine.
+                Ok(()) => {}
+                Err(End::Stopped) => {
+                    // Closed in good order, so that nothing of ours is running when the leases are given back.
+                    let _ = timeout(LEAVE_TIMEOUT, connection.close()).await;
+                    return End::Stopped;
+                }
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Brings what is held in line with the fair share: gives back, takes, checks what was taken. Waits until something
+    /// is held. Returns until when it is.
+    async fn assign(
+        &self,
+        connection: &mut PgConnection,
+        held: &mut Held,
+        view: &mut watch::Receiver<Option<View>>,
+        stop: &mut watch::Receiver<bool>,
+        first: bool,
+    ) -> Result<Instant, End> {
+        let mut first = first;
+        loop {
+            if *stop.borrow() {
+                return Err(End::Stopped);
+            }
+            let Some(seen) = view.borrow_and_update().clone().filter(|v| v.valid_until > Instant::now()) else {
+                changed_or_stopped(view, stop).await?;
+                continue;
+            };
+            self.drop_lost(held, &seen);
+            let excess: Vec<i32> = held.0.keys().rev().take(held.0.len().saturating_sub(seen.share)).copied().collect();
+            if !excess.is_empty() {
+                self.forget(held, &excess);
+                self.leases.release(connection, &excess).await?;
+            }
+            // What was held before is certain for as long as the heartbeat said, what is taken now for a whole term.
+            let until = if held.0.is_empty() { Instant::now() + self.leases.ttl } else { seen.valid_until };
+            let wanted = seen.share.saturating_sub(held.0.len());
+            if wanted > 0 && (first || takeable(held, &seen)) {
+                first = false;
+                self.take(connection, held, wanted).await?;
+            }
+            self.show(held);
+            if !held.0.is_empty() {
+                return Ok(until);
+            }
+            changed_or_stopped(view, stop).await?;
+        }
+    }
+
+    /// Takes partitions and checks that the topic is still the one they were folded from.
+    async fn take(&self, connection: &mut PgConnection, held: &mut Held, wanted: usize) -> Result<(), End> {
+        let already: Vec<i32> = held.0.keys().copied().collect();
+        let taken = Held(self.leases.acquire(connection, &already, wanted).await?);
+        self.check(&taken).await?;
+        for (partition, state) in &taken.0 {
+            tracing::info!(
+                model = self.model.name(), partition, epoch = state.epoch, offset = state.next, "partition taken"
+            );
+        }
+        held.0.extend(taken.0);
+        Ok(())
+    }
+
+    /// Folds what is held until the assignment should change.
+    async fn follow(
+        &self,
+        connection: &mut PgConnection,
+        folder: &mut Folder,
+        held: &mut Held,
+        view: &mut watch::Receiver<Option<View>>,
+        stop: &mut watch::Receiver<bool>,
+        assigned_until: Instant,
+    ) -> Result<(), End> {
+        let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
+        let mut feed = Feed::open(&self.log, &from, &self.reader).map_err(|error| self.read_failed(error))?;
+        loop {
+            let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
+            let taken = tokio::select! {
+                biased;
+                () = stopped(stop) => return Err(End::Stopped),
+                changed = view.changed() => {
+                    changed.map_err(|_| End::Again("the heartbeat has ended".into()))?;
+                    if view.borrow().as_ref().is_some_and(|seen| should_reassign(held, seen)) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                () = sleep_until(until) => return Err(End::Again("the leases have lapsed".into())),
+                taken = feed.take(self.batch_events_max) => taken.map_err(|error| self.read_failed(error))?,
+            };
+            let lapsed = lapse(view.clone(), assigned_until);
+            tokio::select! {
+                folded = self.fold(connection, folder, held, taken) => folded?,
+                // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
+                () = lapsed => return Err(End::Again("the leases have lapsed during a batch".into())),
+            }
+        }
+    }
+
+    async fn fold(
+        &self,
+        connection: &mut PgConnection,
+        folder: &mut Folder,
+        held: &mut Held,
+        taken: Taken,
+    ) -> Result<(), End> {
+        let Taken { mut decoded, at_end } = taken;
+        // Redelivered records, and those of partitions given back meanwhile, are not folded again.
+        decoded.retain(|d| held.0.get(&d.record.partition).is_some_and(|p| d.record.offset >= p.next));
+        if !decoded.is_empty() {
+            let began = Instant::now();
+            let touched: BTreeSet<i32> = decoded.iter().map(|d| d.record.partition).collect();
+            self.status.change(|s| {
+                touched.iter().for_each(|p| s.partitions.entry(*p).or_default().at_end = false);
+            });
+            let received_at = decoded.last().map_or(0, |d| d.record.received_at);
+            let folded = match folder.fold(connection, &*self.model, Unit::new(decoded), Some(held)).await {
+                Ok(folded) => folded,
+                Err(FoldError::Lost(error)) => return Err(End::Again(error.to_string())),
+                Err(error @ FoldError::Fenced) => return Err(End::Again(error.to_string())),
+                Err(FoldError::Broken(reason)) => {
+                    return Err(End::Failed(ProjectorError::Broken { model: self.model.name(), reason }));
+                }
+            };
+            self.measure(began, received_at, folded.events, folded.aside);
+        }
+        self.status.change(|s| {
+            s.last_error = None;
+            for (partition, state) in &held.0 {
+                let status = s.partitions.entry(*partition).or_default();
+                status.next_offset = state.next;
+                status.at_end |= at_end.contains(partition);
+            }
+        });
+        Ok(())
+    }
+
+    fn measure(&self, began: Instant, received_at: i64, events: u64, aside: u64) {
+        let model = self.model.name();
+        ::metrics::counter!(metrics::EVENTS_TOTAL, "model" => model).increment(events);
+        ::metrics::histogram!(metrics::BATCH_SECONDS, "model" => model).record(began.elapsed().as_secs_f64());
+        let visible = (crate::clock::now_micros() - received_at).max(0) as f64 / 1e6;
+        ::metrics::histogram!(metrics::VISIBLE_SECONDS, "model" => model).record(visible);
+        if aside > 0 {
+            ::metrics::counter!(metrics::DEAD_LETTERS_TOTAL, "model" => model).increment(aside);
+        }
+        self.status.change(|s| {
+            s.events += events;
+            s.dead_letters += aside;
+        });
+    }
+
+    /// Forgets what the last heartbeat did not renew under our epoch.
+    fn drop_lost(&self, held: &mut Held, seen: &View) {
+        let lost = lost(held, seen);
+        if !lost.is_empty() {
+            tracing::warn!(model = self.model.name(), partitions = ?lost, "partitions were taken over by another worker");
+            self.forget(held, &lost);
+        }
+    }
+
+    fn forget(&self, held: &mut Held, partitions: &[i32]) {
+        partitions.iter().for_each(|partition| drop(held.0.remove(partition)));
+        self.status.change(|s| partitions.iter().for_each(|partition| drop(s.partitions.remove(partition))));
+    }
+
+    fn show(&self, held: &Held) {
+        self.status.change(|s| {
+            s.last_error = None;
+            for (partition, state) in &held.0 {
+                s.partitions.entry(*partition).or_default().next_offset = state.next;
+            }
+        });
+    }
+
+    /// The check on assignment: the topic must still hold what was folded, and what comes next.
+    async fn check(&self, taken: &Held) -> Result<(), End> {
+        let model = self.model.name();
+        let unknown = |error: event_log::LogError| End::Again(error.to_string());
+        if taken.0.is_empty() {
+            return Ok(());
+        }
+        let marks = self.log.watermarks(Topic::Log).await.map_err(unknown)?;
+        let mut last = Offsets::new();
+        for (&partition, state) in &taken.0 {
+            let Some(mark) = marks.get(&partition) else {
+                return Err(End::Again(format!("partition {partition} is not in the topic")));
+            };
+            if mark.end < state.next || mark.start > state.next {
+                return Err(End::Failed(ProjectorError::LogTruncated {
+                    model, partition, next: state.next, start: mark.start, end: mark.end,
+                }));
+            }
+            // A last record that was deleted by itself cannot be compared; the next one is still there.
+            if let Some((offset, _)) = state.last.as_ref().filter(|(offset, _)| *offset >= mark.start) {
+                last.insert(partition, *offset);
+            }
+        }
+        let records = self.log.read_at(&last).await.map_err(unknown)?;
+        for (partition, offset) in last {
+            let state = &taken.0[&partition];
+            let found = records.get(&partition).map(|record| crate::unit::hash_of(record).to_vec());
+            if found.as_ref() != state.last.as_ref().map(|(_, hash)| hash) {
+                return Err(End::Failed(ProjectorError::LogRecreated { model, partition, next: state.next, last: offset }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader that cannot go on: the check on assignment will tell why.
+    fn read_failed(&self, error: ReadError) -> End {
+        match error {
+            ReadError::Configuration(_) => {
+                End::Failed(ProjectorError::Broken { model: self.model.name(), reason: error.to_string() })
+            }
+            other => End::Again(other.to_string()),
+        }
+    }
+
+    /// Gives the leases back on a connection of its own.
+    async fn leave(&self) {
+        let leave = async {
+            let mut connection = database::connect(&self.database_url, "rapport leaving").await?;
+            self.leases.leave(&mut connection).await
+        };
+        if !matches!(timeout(LEAVE_TIMEOUT, leave).await, Ok(Ok(()))) {
+            tracing::warn!(model = self.model.name(), "leases were not given back; they lapse by themselves");
+        }
+    }
+}
+
+/// Whether a heartbeat has brought news that change what this worker should hold.
+fn should_reassign(held: &Held, seen: &View) -> bool {
+    let (holds, share) = (held.0.len(), seen.share);
+    !lost(held, seen).is_empty() || holds > share || (holds < share && takeable(held, seen))
+}
+
+/// Somebody's lease has lapsed, nobody holds it, or it is this worker's own from an earlier session.
+fn takeable(held: &Held, seen: &View) -> bool {
+    seen.free > 0 || seen.mine.keys().any(|partition| !held.0.contains_key(partition))
+}
+
+/// What is held but was not renewed under its epoch. A heartbeat sent before a partition was taken knows nothing of it.
+fn lost(held: &Held, seen: &View) -> Vec<i32> {
+    let renewed = |partition: &i32, epoch: i64| seen.mine.get(partition) == Some(&epoch);
+    held.0
+        .iter()
+        .filter(|(partition, state)| seen.sent_at > state.since && !renewed(partition, state.epoch))
+        .map(|(partition, _)| *partition)
+        .collect()
+}
+
+/// Waits for the next heartbeat, or the end.
+async fn changed_or_stopped(
+    view: &mut watch::Receiver<Option<View>>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), End> {
+    tokio::select! {
+        () = stopped(stop) => Err(End::Stopped),
+        changed = view.changed() => changed.map_err(|_| End::Again("the heartbeat has ended".into())),
+    }
+}
+
+/// Returns once no heartbeat has renewed the leases in time.
+async fn lapse(view: watch::Receiver<Option<View>>, assigned_until: Instant) {
+    loop {
+        let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}
+
+/// Says over and over that the worker is alive, on a connection of its own, and tells the worker what it saw.
+async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<Option<View>>) {
+    let pause = (leases.ttl / 3).min(HEARTBEAT_PAUSE_MAX);
+    let name = format!("rapport {} heartbeat", leases.generation.model);
+    let mut connection = None;
+    loop {
+        let beat = async {
+            let connection = match &mut connection {
+                Some(connection) => connection,
+                None => connection.insert(database::connect(&database_url, &name).await?),
+            };
+            leases.heartbeat(connection).await
+        };
+        // A connection that hangs is given up: the next one may work.
+        match timeout(leases.ttl / 2, beat).await {
+            Ok(Ok(view)) => {
+                if sender.send(Some(view)).is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(model = leases.generation.model, %error, "heartbeat failed");
+                connection = None;
+            }
+            Err(_) => {
+                tracing::warn!(model = leases.generation.model, "heartbeat was not answered in time");
+                connection = None;
+            }
+        }
+        sleep(pause).await;
+    }
+}

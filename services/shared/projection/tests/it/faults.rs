@@ -1,0 +1,185 @@
+//! What goes wrong: frozen and cut connections, workers that vanish, topics that are not what they were.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
+
+use projection::{Projector, ProjectorError, ProjectorOptions};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::setup::{Stage, WAIT};
+use crate::toy::Toy;
+
+const OPEN: u8 = 0;
+const FROZEN: u8 = 1;
+const CUT_COMMITS: u8 = 2;
+
+/// Between a worker and PostgreSQL. It can freeze, and it can cut a connection between a COMMIT and its answer.
+#[derive(Clone, Default)]
+struct Wire {
+    mode: Arc<AtomicU8>,
+    cuts_left: Arc<AtomicU32>,
+}
+
+impl Wire {
+    /// Listens; returns the address of the database through it.
+    async fn open(&self, database_url: &str) -> String {
+        let address = database_url.split("://").nth(1).expect("a URL").rsplit('@').next().expect("a host");
+        let target = address.split('/').next().expect("a host").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let wire = self.clone();
+        let url = database_url.replace(&target, &format!("127.0.0.1:{port}"));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (wire, target) = (wire.clone(), target.clone());
+                tokio::spawn(async move {
+                    if let Ok(server) = TcpStream::connect(target).await {
+                        wire.carry(client, server).await;
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    async fn carry(&self, client: TcpStream, server: TcpStream) {
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+        let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        loop {
+            tokio::select! {
+                n = from_client.read(&mut up) => {
+                    let Ok(n @ 1..) = n else { return };
+                    self.thaw().await;
+                    let commit = up[..n].windows(7).any(|w| w == b"COMMIT\0");
+                    if to_server.write_all(&up[..n]).await.is_err() { return }
+                    if commit && self.mode.load(Ordering::SeqCst) == CUT_COMMITS
+                        && self.cuts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+                        // The server commits; the answer is lost.
+                        let _ = from_server.read(&mut down).await;
+                        return;
+                    }
+                }
+                n = from_server.read(&mut down) => {
+                    let Ok(n @ 1..) = n else { return };
+                    self.thaw().await;
+                    if to_client.write_all(&down[..n]).await.is_err() { return }
+                }
+            }
+        }
+    }
+
+    async fn thaw(&self) {
+        while self.mode.load(Ordering::SeqCst) == FROZEN {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn set(&self, mode: u8) {
+        self.mode.store(mode, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes() {
+    let mut stage = Stage::new().await;
+    let wire = Wire::default();
+    let through = wire.open(&stage.backbone.database_url).await;
+    stage.send("e", 0..500, "a").await;
+    let frozen = stage.start(ProjectorOptions { database_url: through, batch_events_max: 50, ..stage.options() }).await;
+    stage.folded().await;
+    stage.send("e", 500..3000, "a").await;
+    wire.set(FROZEN);
+    let other = stage.start(stage.options()).await;
+    stage.folded().await;
+    stage.holds(3000).await;
+    wire.set(OPEN);
+    stage.send("e", 2000..4000, "a").await;
+    stage.folded().await;
+    stage.leases_become(|l| l.keys().all(Option::is_some) && l.values().copied().collect::<Vec<_>>() == [3, 3]).await;
+    stage.send("e", 4000..4500, "a").await;
+    stage.folded().await;
+    stage.holds(4500).await;
+    frozen.stop(WAIT).await.expect("it stops");
+    other.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_counts_once() {
+    let mut stage = Stage::new().await;
+    let wire = Wire::default();
+    let through = wire.open(&stage.backbone.database_url).await;
+    let options = ProjectorOptions { database_url: through, batch_events_max: 100, ..stage.options() };
+    let projector = stage.start(options).await;
+    stage.send("e", 0..100, "a").await;
+    stage.folded().await;
+    wire.cuts_left.store(5, Ordering::SeqCst);
+    wire.set(CUT_COMMITS);
+    stage.send("e", 100..3000, "a").await;
+    stage.folded().await;
+    stage.holds(3000).await;
+    assert_eq!(wire.cuts_left.load(Ordering::SeqCst), 0, "commits were cut off");
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_vanishes_in_mid_batch_is_inherited_from() {
+    let mut stage = Stage::new().await;
+    stage.send("e", 0..2000, "a").await;
+    for _ in 0..3 {
+        let slow = Toy { pause_ms: 200, ..Toy::default() };
+        let options = ProjectorOptions { batch_events_max: 200, ..stage.options() };
+        let projector = Projector::start(slow, stage.log.clone(), options).await.expect("it starts");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        drop(projector);
+    }
+    let projector = stage.start(stage.options()).await;
+    stage.folded().await;
+    stage.holds(2000).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_sessions_are_begun_again() {
+    let mut stage = Stage::new().await;
+    let projector = stage.start(ProjectorOptions { batch_events_max: 50, ..stage.options() }).await;
+    let mut connection = stage.database().await;
+    for round in 0..5usize {
+        stage.send("e", round * 400..(round + 1) * 400, "a").await;
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name LIKE 'rapport toy%'",
+        )
+        .execute(&mut connection)
+        .await
+        .expect("sessions are ended");
+    }
+    stage.folded().await;
+    stage.holds(2000).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_what_was_folded_stops_the_projector() {
+    for (change, wanted) in [
+        ("UPDATE backbone.checkpoints SET last_hash = sha256('another')", "deleted and created again"),
+        ("UPDATE backbone.checkpoints SET next_offset = next_offset + 1000", "records were deleted or lost"),
+    ] {
+        let mut stage = Stage::new().await;
+        stage.send("e", 0..200, "a").await;
+        let projector = stage.start(stage.options()).await;
+        stage.folded().await;
+        projector.stop(WAIT).await.expect("it stops");
+        sqlx::query(change).execute(&mut stage.database().await).await.expect("the checkpoints are changed");
+        let mut projector = stage.start(stage.options()).await;
+        let ended = tokio::time::timeout(WAIT, projector.finished()).await.expect("it ends by itself");
+        let error = ended.expect_err("it cannot go on");
+        assert!(
+            matches!(error, ProjectorError::LogRecreated { .. } | ProjectorError::LogTruncated { .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert_eq!(stage.leases().await.into_iter().collect::<Vec<_>>(), [(None, 6)], "leases are given back");
+    }
+}

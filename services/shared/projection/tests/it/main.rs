@@ -1,0 +1,8 @@
+//! The runtime on a real Kafka and a real PostgreSQL, with a model small enough to see through.
+
+mod copy;
+mod faults;
+mod model;
+mod running;
+mod setup;
+mod toy;

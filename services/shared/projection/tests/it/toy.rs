@@ -1,0 +1,137 @@
+//! A read model that shows at once when an event is folded twice or not at all: a table of facts, and totals that are
+//! added up and never derived again.
+
+use domain::Namespace;
+use projection::copy::{CopyBuffer, copy_in};
+use projection::{ApplyError, Batch, BatchTx, Event, Mode, ReadModel};
+use uuid::Uuid;
+
+/// What the model does with events whose id begins with `refused`, `zero` or anything else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Toy {
+    pub(crate) settings: String,
+    /// Each batch takes at least this long.
+    pub(crate) pause_ms: u64,
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE facts (event_id uuid PRIMARY KEY, received_at bigint NOT NULL, hash bytea NOT NULL, who text NOT NULL);
+    CREATE TABLE totals (who text PRIMARY KEY, events bigint NOT NULL);
+";
+
+const VIEWS: &str = "
+    CREATE OR REPLACE VIEW {model}.facts AS SELECT event_id, received_at, hash, who FROM {schema}.facts;
+    COMMENT ON VIEW {model}.facts IS 'Every event, once.';
+    CREATE OR REPLACE VIEW {model}.totals AS SELECT who, events FROM {schema}.totals;
+    COMMENT ON VIEW {model}.totals IS 'How many events name whom.';
+";
+
+impl ReadModel for Toy {
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+
+    fn schema_sql(&self) -> &'static str {
+        SCHEMA
+    }
+
+    fn views(&self) -> &'static str {
+        VIEWS
+    }
+
+    fn digested(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        &[("facts", &["received_at"]), ("totals", &[])]
+    }
+
+    fn fold_version(&self) -> u32 {
+        1
+    }
+
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+
+    async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
+        tokio::time::sleep(std::time::Duration::from_millis(self.pause_ms)).await;
+        for (index, event) in batch.events.iter().enumerate() {
+            let id = event.interaction.wire.id.as_deref().unwrap_or_default();
+            if id.starts_with("refused") {
+                return Err(ApplyError::Refused { event: index, reason: "its id says so".into() });
+            }
+            if id.starts_with("zero") {
+                sqlx::query("SELECT 1 / $1").bind(0i32).execute(&mut **cx).await?;
+            }
+        }
+        let new = if mode == Mode::Optimistic { batch.events.iter().collect() } else { self.unknown(cx, batch, mode).await? };
+        write(cx, &new).await
+    }
+}
+
+impl Toy {
+    async fn unknown<'b>(&self, cx: &mut BatchTx<'_>, batch: &'b Batch, mode: Mode) -> Result<Vec<&'b Event>, ApplyError> {
+        let ids: Vec<Uuid> = batch.events.iter().map(|e| e.interaction.event_id).collect();
+        let known: Vec<(Uuid, i64, Vec<u8>)> =
+            sqlx::query_as("SELECT event_id, received_at, hash FROM facts WHERE event_id = ANY($1)")
+                .bind(&ids)
+                .fetch_all(&mut **cx)
+                .await?;
+        let mut new = Vec::new();
+        for event in &batch.events {
+            let i = &event.interaction;
+            let Some((_, received_at, hash)) = known.iter().find(|k| k.0 == i.event_id) else {
+                new.push(event);
+                continue;
+            };
+            if (*received_at, &hash[..]) <= (i.received_at, &i.hash[..]) || hash[..] == i.hash[..] {
+                continue;
+            }
+            if mode != Mode::Exclusive {
+                return Err(ApplyError::NeedsExclusive);
+            }
+            // The lesser copy counts: the other's share is taken back.
+            let sql = "WITH old AS (DELETE FROM facts WHERE event_id = $1 RETURNING who)
+                       UPDATE totals SET events = events - 1 WHERE who = (SELECT who FROM old)";
+            sqlx::query(sql).bind(i.event_id).execute(&mut **cx).await?;
+            sqlx::query("DELETE FROM totals WHERE events = 0").execute(&mut **cx).await?;
+            new.push(event);
+        }
+        Ok(new)
+    }
+}
+
+async fn write(cx: &mut BatchTx<'_>, events: &[&Event]) -> Result<(), ApplyError> {
+    let mut facts = CopyBuffer::new(4);
+    let mut totals = std::collections::BTreeMap::<String, i64>::new();
+    for event in events {
+        let i = &event.interaction;
+        let who = i.wire.subject.clone().unwrap_or_default();
+        facts.begin_row().put_uuid(i.event_id).put_i64(i.received_at).put_bytes(&i.hash).put_text(&who);
+        *totals.entry(who).or_default() += 1;
+    }
+    copy_in(cx, "COPY facts (event_id, received_at, hash, who) FROM STDIN BINARY", facts).await?;
+    sqlx::query(
+        "INSERT INTO totals (who, events) SELECT * FROM UNNEST($1::text[], $2::bigint[])
+         ON CONFLICT (who) DO UPDATE SET events = totals.events + EXCLUDED.events",
+    )
+    .bind(totals.keys().cloned().collect::<Vec<_>>())
+    .bind(totals.values().copied().collect::<Vec<_>>())
+    .execute(&mut **cx)
+    .await?;
+    Ok(())
+}
+
+/// A record's value: an event named `id` of somebody.
+pub(crate) fn value(id: &str, who: usize, note: &str) -> (rapport_proto::v1::Interaction, Vec<u8>) {
+    let json = test_kit::Event::new("com.example.noted", id)
+        .subject(&format!("email:who{who}@example.com"))
+        .data("note", note)
+        .json();
+    let wire: rapport_proto::v1::Interaction =
+        rapport_proto::json::read(json.to_string().as_bytes()).expect("the test's events are valid");
+    let value = prost::Message::encode_to_vec(&wire);
+    (wire, value)
+}
+
+pub(crate) fn event(id: &str, who: usize, note: &str, received_at: i64, at: i64, namespace: &Namespace) -> Event {
+    projection::direct::event(value(id, who, note).1, received_at, 0, at, namespace).expect("the test's events decode")
+}
