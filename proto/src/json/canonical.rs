@@ -38,7 +38,7 @@ pub(crate) fn entries(object: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, &str
         scan.at += 1; // the colon
         let start = scan.at;
         scan.skip();
-        let value = &scan.text[start..scan.at];
+        let value = scan.text.get(start..scan.at)?;
         scan.at += 1; // the comma or the brace
         Some((key, value))
     })
@@ -260,8 +260,8 @@ impl<'a> Scan<'a> {
 
 /// The text of a JSON string; `None` where an escape stands for no character.
 fn unescape(token: &str) -> Option<Cow<'_, str>> {
-    match token.contains('\\') {
-        false => Some(Cow::Borrowed(token.trim_matches('"'))),
+    match token.as_bytes().contains(&b'\\') {
+        false => token.get(1..token.len() - 1).map(Cow::Borrowed),
         true => serde_json::from_str(token).ok().map(Cow::Owned),
     }
 }
@@ -323,6 +323,9 @@ mod tests {
         let all: Vec<_> = entries(&object).map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(all, ["a\"=[1,{\"x\":\"}\"}]", "b=2"]);
         assert_eq!(get(&object, "b"), Some("2"));
-        assert_eq!(entries(b"").count() + entries(b"{}").count(), 0);
+        for cut in ["", "{}", "{", "{\"a", "{\"a\"", "{\"a\\", "x"] {
+            assert_eq!(entries(cut.as_bytes()).count(), 0, "{cut}");
+        }
+        assert!(entries(b"{\"a\":").count() <= 1);
     }
 }
