@@ -1,0 +1,165 @@
+-- The tables of one generation of customer360. Names are unqualified: they are created in the generation's schema.
+-- A stamp is the order of facts as bytes (time, rank, sequence, event id); comparing stamps compares facts.
+
+-- Every interaction, once. The set of known event ids.
+CREATE TABLE timeline (
+    event_id    uuid PRIMARY KEY,
+    stamp       bytea NOT NULL,
+    subject_id  uuid,
+    type        text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    channel     text,
+    direction   text,
+    summary     text NOT NULL,
+    entities    text[],
+    groups      text[],
+    payload     json NOT NULL,
+    hash        bytea NOT NULL,
+    partition   integer NOT NULL,
+    log_offset  bigint NOT NULL,
+    voided      boolean NOT NULL
+);
+CREATE INDEX timeline_subject ON timeline (subject_id, stamp);
+
+-- Whose timelines an event is on besides its own subject's: participants, the sides of a link, entities.
+CREATE TABLE appearances (
+    party uuid NOT NULL,
+    stamp bytea NOT NULL,
+    PRIMARY KEY (party, stamp)
+);
+
+-- Which event takes back which.
+CREATE TABLE voids (
+    void_id uuid PRIMARY KEY,
+    target  uuid NOT NULL
+);
+CREATE INDEX voids_target ON voids (target);
+
+-- Copies of an event that differ from the one that counts.
+CREATE TABLE copies (
+    event_id    uuid NOT NULL,
+    hash        bytea NOT NULL,
+    received_at timestamptz NOT NULL,
+    payload     json NOT NULL,
+    partition   integer NOT NULL,
+    log_offset  bigint NOT NULL,
+    PRIMARY KEY (event_id, hash)
+);
+
+-- Orders, cases, calls ... and the subject each belongs to: that of its first identified event.
+CREATE TABLE entities (
+    entity_id     uuid PRIMARY KEY,
+    kind          text NOT NULL,
+    key           text NOT NULL,
+    owner_stamp   bytea,
+    owner_subject uuid
+);
+CREATE INDEX entities_owner ON entities (owner_subject);
+
+-- Registers of a party (a subject, or an entity whose event names no subject): the greatest stamp wins.
+CREATE TABLE profile_fields (
+    party uuid NOT NULL,
+    field text NOT NULL,
+    stamp bytea NOT NULL,
+    value json NOT NULL,
+    PRIMARY KEY (party, field)
+);
+CREATE TABLE touches (
+    party     uuid NOT NULL,
+    channel   text NOT NULL,
+    direction text NOT NULL,
+    stamp     bytea NOT NULL,
+    PRIMARY KEY (party, channel, direction)
+) WITH (fillfactor = 70);
+CREATE TABLE affiliations (
+    party       uuid NOT NULL,
+    group_id    text NOT NULL,
+    first_stamp bytea NOT NULL,
+    last_stamp  bytea NOT NULL,
+    PRIMARY KEY (party, group_id)
+) WITH (fillfactor = 70);
+
+-- The identity graph. Everything from here on is written under the generation's identity lock.
+-- anchor: the strongest identifier that is no hub; NULL: nothing but hubs, a customer of its own.
+CREATE TABLE subjects (
+    subject_id  uuid PRIMARY KEY,
+    identifiers text[] NOT NULL,
+    first_stamp bytea NOT NULL,
+    kind_rank   smallint NOT NULL,
+    anchor      text
+);
+CREATE TABLE naming (
+    identifier text NOT NULL,
+    subject_id uuid NOT NULL,
+    PRIMARY KEY (identifier, subject_id)
+);
+-- component: NULL for a hub that no explicit link joins to anybody. linked: some explicit link event named it.
+CREATE TABLE identifiers (
+    identifier text PRIMARY KEY,
+    component  bigint,
+    hub        boolean NOT NULL,
+    linked     boolean NOT NULL
+);
+CREATE INDEX identifiers_component ON identifiers (component);
+-- Identifiers co-named in one subject, where a hub limit counts them.
+CREATE TABLE neighbours (
+    identifier text NOT NULL,
+    neighbour  text NOT NULL,
+    PRIMARY KEY (identifier, neighbour)
+);
+CREATE TABLE link_events (
+    left_id  text NOT NULL,
+    right_id text NOT NULL,
+    stamp    bytea NOT NULL,
+    asserted boolean NOT NULL,
+    PRIMARY KEY (left_id, right_id, stamp)
+);
+CREATE INDEX link_events_right ON link_events (right_id);
+-- A component and the customer it is. cluster: components held apart only by conflicts share it; conflicted: there are
+-- several. uniques: bit 0 a customer_no, bit 1 a user_id. The earliest subject is (first_at, kind_rank, customer_id).
+CREATE TABLE components (
+    component   bigint PRIMARY KEY,
+    cluster     bigint NOT NULL,
+    conflicted  boolean NOT NULL,
+    size        integer NOT NULL,
+    uniques     smallint NOT NULL,
+    customer_id uuid,
+    first_at    bigint,
+    kind_rank   smallint
+);
+CREATE INDEX components_cluster ON components (cluster);
+CREATE INDEX components_customer ON components (customer_id);
+CREATE SEQUENCE component_numbers CACHE 1;
+CREATE TABLE conflicts (
+    left_id     text NOT NULL,
+    right_id    text NOT NULL,
+    stamp       bytea NOT NULL,
+    kind        text NOT NULL,
+    left_value  text NOT NULL,
+    right_value text NOT NULL,
+    cluster     bigint NOT NULL,
+    PRIMARY KEY (left_id, right_id)
+);
+CREATE INDEX conflicts_cluster ON conflicts (cluster);
+
+-- The event that a stamp belongs to, and when it occurred.
+CREATE FUNCTION stamp_event(stamp bytea) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN encode(substr(stamp, length(stamp) - 15), 'hex')::uuid;
+CREATE FUNCTION stamp_time(stamp bytea) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN timestamptz '1970-01-01 00:00:00+00'
+    + ((('x' || encode(substr(stamp, 1, 8), 'hex'))::bit(64)::bigint # (-9223372036854775807 - 1)) * interval '1 microsecond');
+
+-- Which customer a subject is.
+CREATE VIEW subject_customers AS
+SELECT s.subject_id, CASE WHEN s.anchor IS NULL THEN s.subject_id ELSE c.customer_id END AS customer_id,
+       s.identifiers, s.first_stamp, s.anchor
+FROM subjects s
+LEFT JOIN identifiers i ON i.identifier = s.anchor
+LEFT JOIN components c ON c.component = i.component;
+
+-- Which customer a party of the registers is: a subject's, or that of an entity's owner.
+CREATE VIEW party_customers AS
+SELECT subject_id AS party, customer_id FROM subject_customers
+UNION ALL
+SELECT e.entity_id, sc.customer_id FROM entities e JOIN subject_customers sc ON sc.subject_id = e.owner_subject;

@@ -1,0 +1,240 @@
+CREATE OR REPLACE VIEW {model}.subjects AS
+SELECT subject_id, customer_id, identifiers, {schema}.stamp_time(first_stamp) AS first_seen_at,
+       {schema}.stamp_event(first_stamp) AS set_by
+FROM {schema}.subject_customers;
+
+COMMENT ON VIEW {model}.subjects IS 'Every set of linking identifiers that an event named, and the customer it is. A merge or a split changes customer_id here and no fact anywhere.';
+COMMENT ON COLUMN {model}.subjects.subject_id IS 'What facts carry: a function of the identifiers and the log''s secret. Every one resolves to a customer for ever.';
+COMMENT ON COLUMN {model}.subjects.customer_id IS 'The customer: the subject_id of the earliest subject of the same person.';
+COMMENT ON COLUMN {model}.subjects.identifiers IS 'The identifiers (kind:value), strongest first.';
+COMMENT ON COLUMN {model}.subjects.first_seen_at IS 'When the first event that names it occurred.';
+COMMENT ON COLUMN {model}.subjects.set_by IS 'That event.';
+
+CREATE OR REPLACE VIEW {model}.identifiers AS
+SELECT i.identifier, split_part(i.identifier, ':', 1) AS kind, substr(i.identifier, strpos(i.identifier, ':') + 1) AS value,
+       c.customer_id, i.hub AS is_hub, {schema}.stamp_time(f.first_stamp) AS first_seen_at,
+       {schema}.stamp_event(f.first_stamp) AS set_by
+FROM {schema}.identifiers i
+LEFT JOIN {schema}.components c ON c.component = i.component
+CROSS JOIN LATERAL (
+    SELECT s.first_stamp FROM {schema}.naming n JOIN {schema}.subjects s ON s.subject_id = n.subject_id
+    WHERE n.identifier = i.identifier ORDER BY s.first_stamp LIMIT 1
+) f;
+
+COMMENT ON VIEW {model}.identifiers IS 'Every linking identifier that an event named, and whose it is.';
+COMMENT ON COLUMN {model}.identifiers.identifier IS 'kind:value, normalized.';
+COMMENT ON COLUMN {model}.identifiers.kind IS 'customer_no, user_id, email, phone, card, external.<system>, device_id or anonymous_id.';
+COMMENT ON COLUMN {model}.identifiers.value IS 'The value.';
+COMMENT ON COLUMN {model}.identifiers.customer_id IS 'The customer. NULL: a hub, which says nothing about who somebody is, or a value that only ever stood beside a conflicting one.';
+COMMENT ON COLUMN {model}.identifiers.is_hub IS 'Shared by more identifiers of one kind than the limits allow: links nobody, unless an event says so.';
+COMMENT ON COLUMN {model}.identifiers.first_seen_at IS 'When the first event that names it occurred.';
+COMMENT ON COLUMN {model}.identifiers.set_by IS 'That event.';
+
+CREATE OR REPLACE VIEW {model}.links AS
+WITH implied AS (
+    SELECT LEAST(s.anchor COLLATE "C", n.identifier COLLATE "C") AS left_id,
+           GREATEST(s.anchor COLLATE "C", n.identifier COLLATE "C") AS right_id,
+           (array_agg(s.first_stamp ORDER BY s.first_stamp))[1] AS stamp
+    FROM {schema}.subjects s
+    CROSS JOIN LATERAL unnest(s.identifiers) AS n (identifier)
+    JOIN {schema}.identifiers i ON i.identifier = n.identifier
+    WHERE n.identifier <> s.anchor AND NOT i.hub
+    GROUP BY 1, 2
+), revoked AS (
+    SELECT left_id, right_id, (array_agg(stamp ORDER BY stamp DESC))[1] AS stamp
+    FROM {schema}.link_events WHERE NOT asserted GROUP BY 1, 2
+), asserted AS (
+    SELECT a.left_id, a.right_id, (array_agg(a.stamp ORDER BY a.stamp))[1] AS stamp
+    FROM {schema}.link_events a
+    LEFT JOIN revoked r ON r.left_id = a.left_id AND r.right_id = a.right_id
+    WHERE a.asserted AND (r.stamp IS NULL OR a.stamp > r.stamp) GROUP BY 1, 2
+), pairs AS (
+    SELECT left_id, right_id FROM implied
+    UNION SELECT left_id, right_id FROM asserted
+    UNION SELECT left_id, right_id FROM revoked
+), said AS (
+    SELECT p.left_id, p.right_id, r.stamp IS NULL OR a.stamp IS NOT NULL AS is_on,
+           a.stamp IS NOT NULL OR r.stamp IS NOT NULL AS is_explicit,
+           CASE WHEN r.stamp IS NULL THEN LEAST(a.stamp, i.stamp) ELSE COALESCE(a.stamp, r.stamp) END AS stamp
+    FROM pairs p
+    LEFT JOIN implied i ON i.left_id = p.left_id AND i.right_id = p.right_id
+    LEFT JOIN asserted a ON a.left_id = p.left_id AND a.right_id = p.right_id
+    LEFT JOIN revoked r ON r.left_id = p.left_id AND r.right_id = p.right_id
+)
+SELECT s.left_id AS left_identifier, s.right_id AS right_identifier, s.is_on, s.is_explicit, c.left_id IS NOT NULL AS is_conflict,
+       {schema}.stamp_time(s.stamp) AS since_at, {schema}.stamp_event(s.stamp) AS set_by
+FROM said s
+LEFT JOIN {schema}.conflicts c ON c.left_id = s.left_id AND c.right_id = s.right_id;
+
+COMMENT ON VIEW {model}.links IS 'Which identifiers are of one person, since when, by which event. A link is on if its last explicit event asserts it, or if there is none and an event implies it.';
+COMMENT ON COLUMN {model}.links.left_identifier IS 'The one whose text sorts first; a link has no direction.';
+COMMENT ON COLUMN {model}.links.right_identifier IS 'The other one.';
+COMMENT ON COLUMN {model}.links.is_on IS 'Whether it counts. Off: revoked last.';
+COMMENT ON COLUMN {model}.links.is_explicit IS 'Asserted or revoked by an event, not only implied by one that names both.';
+COMMENT ON COLUMN {model}.links.is_conflict IS 'On, but left out: it would join two values of a unique kind (see conflicts).';
+COMMENT ON COLUMN {model}.links.since_at IS 'On: when they were first linked after the last revocation. Off: when they were last revoked.';
+COMMENT ON COLUMN {model}.links.set_by IS 'The event that did.';
+
+CREATE OR REPLACE VIEW {model}.customers AS
+SELECT g.customer_id, i.identifiers, g.subject_count, {schema}.stamp_time(g.first_stamp) AS first_seen_at,
+       {schema}.stamp_event(g.first_stamp) AS set_by
+FROM (
+    SELECT customer_id, count(*) AS subject_count, (array_agg(first_stamp ORDER BY first_stamp))[1] AS first_stamp
+    FROM {schema}.subject_customers WHERE customer_id IS NOT NULL GROUP BY customer_id
+) g
+CROSS JOIN LATERAL (
+    SELECT array_agg(n.identifier ORDER BY n.identifier COLLATE "C") AS identifiers
+    FROM (
+        SELECT m.identifier FROM {schema}.components c JOIN {schema}.identifiers m ON m.component = c.component
+        WHERE c.customer_id = g.customer_id
+        UNION ALL
+        SELECT unnest(s.identifiers) FROM {schema}.subjects s WHERE s.subject_id = g.customer_id AND s.anchor IS NULL
+    ) n (identifier)
+) i;
+
+COMMENT ON VIEW {model}.customers IS 'One row a customer: a component of the identity graph. Former ids redirect: look any subject_id up in subjects.';
+COMMENT ON COLUMN {model}.customers.customer_id IS 'The subject_id of the earliest subject.';
+COMMENT ON COLUMN {model}.customers.identifiers IS 'All identifiers of the person, in order of their text.';
+COMMENT ON COLUMN {model}.customers.subject_count IS 'How many different sets of identifiers named the person.';
+COMMENT ON COLUMN {model}.customers.first_seen_at IS 'When the first event that names the person occurred.';
+COMMENT ON COLUMN {model}.customers.set_by IS 'That event.';
+
+CREATE OR REPLACE VIEW {model}.conflicts AS
+SELECT k.left_id AS left_identifier, k.right_id AS right_identifier, k.kind, k.left_value, k.right_value,
+       lc.customer_id AS left_customer_id, rc.customer_id AS right_customer_id,
+       {schema}.stamp_time(k.stamp) AS since_at, {schema}.stamp_event(k.stamp) AS set_by
+FROM {schema}.conflicts k
+JOIN {schema}.identifiers l ON l.identifier = k.left_id
+LEFT JOIN {schema}.components lc ON lc.component = l.component
+JOIN {schema}.identifiers r ON r.identifier = k.right_id
+LEFT JOIN {schema}.components rc ON rc.component = r.component;
+
+COMMENT ON VIEW {model}.conflicts IS 'Links left out because they would give one person two values of a unique kind. Revoke the wrong link, or assert that the two values are one.';
+COMMENT ON COLUMN {model}.conflicts.left_identifier IS 'One end of the link.';
+COMMENT ON COLUMN {model}.conflicts.right_identifier IS 'The other end.';
+COMMENT ON COLUMN {model}.conflicts.kind IS 'The unique kind: customer_no or user_id.';
+COMMENT ON COLUMN {model}.conflicts.left_value IS 'Its value on the left side.';
+COMMENT ON COLUMN {model}.conflicts.right_value IS 'Its value on the right side.';
+COMMENT ON COLUMN {model}.conflicts.left_customer_id IS 'The customer on the left side, if any.';
+COMMENT ON COLUMN {model}.conflicts.right_customer_id IS 'The customer on the right side, if any.';
+COMMENT ON COLUMN {model}.conflicts.since_at IS 'When the link was first made.';
+COMMENT ON COLUMN {model}.conflicts.set_by IS 'The event that made it.';
+
+CREATE OR REPLACE VIEW {model}.affiliations AS
+SELECT pc.customer_id, a.group_id AS group_identifier, split_part(a.group_id, ':', 1) AS kind,
+       {schema}.stamp_time((array_agg(a.first_stamp ORDER BY a.first_stamp))[1]) AS first_seen_at,
+       {schema}.stamp_time((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS last_seen_at,
+       {schema}.stamp_event((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS set_by
+FROM {schema}.affiliations a
+JOIN {schema}.party_customers pc ON pc.party = a.party
+WHERE pc.customer_id IS NOT NULL
+GROUP BY pc.customer_id, a.group_id;
+
+COMMENT ON VIEW {model}.affiliations IS 'Who belongs to which company, partner or household. A group never merges people.';
+COMMENT ON COLUMN {model}.affiliations.customer_id IS 'The customer.';
+COMMENT ON COLUMN {model}.affiliations.group_identifier IS 'The group as kind:value.';
+COMMENT ON COLUMN {model}.affiliations.kind IS 'account, partner or household.';
+COMMENT ON COLUMN {model}.affiliations.first_seen_at IS 'When the first event that names both occurred.';
+COMMENT ON COLUMN {model}.affiliations.last_seen_at IS 'When the last one did.';
+COMMENT ON COLUMN {model}.affiliations.set_by IS 'That last event.';
+
+CREATE OR REPLACE VIEW {model}.accounts AS
+SELECT a.group_id AS group_identifier, split_part(a.group_id, ':', 1) AS kind,
+       substr(a.group_id, strpos(a.group_id, ':') + 1) AS value, count(DISTINCT pc.customer_id) AS people_count,
+       {schema}.stamp_time((array_agg(a.first_stamp ORDER BY a.first_stamp))[1]) AS first_seen_at,
+       {schema}.stamp_time((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS last_seen_at,
+       {schema}.stamp_event((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS set_by
+FROM {schema}.affiliations a
+LEFT JOIN {schema}.party_customers pc ON pc.party = a.party
+GROUP BY a.group_id;
+
+COMMENT ON VIEW {model}.accounts IS 'Companies, partners and households that an event named together with a person or an entity.';
+COMMENT ON COLUMN {model}.accounts.group_identifier IS 'kind:value.';
+COMMENT ON COLUMN {model}.accounts.kind IS 'account, partner or household.';
+COMMENT ON COLUMN {model}.accounts.value IS 'The value.';
+COMMENT ON COLUMN {model}.accounts.people_count IS 'How many customers are affiliated with it.';
+COMMENT ON COLUMN {model}.accounts.first_seen_at IS 'When the first event that names it occurred.';
+COMMENT ON COLUMN {model}.accounts.last_seen_at IS 'When the last one did.';
+COMMENT ON COLUMN {model}.accounts.set_by IS 'That last event.';
+
+CREATE OR REPLACE VIEW {model}.duplicates AS
+SELECT c.event_id, t.payload ->> 'source' AS source, t.payload ->> 'id' AS id, encode(c.hash, 'hex') AS hash,
+       false AS is_counted, c.payload, c.received_at, c.partition, c.log_offset
+FROM {schema}.copies c
+JOIN {schema}.timeline t ON t.event_id = c.event_id
+WHERE NOT t.voided
+UNION ALL
+SELECT t.event_id, t.payload ->> 'source', t.payload ->> 'id', encode(t.hash, 'hex'),
+       true, t.payload, t.received_at, t.partition, t.log_offset
+FROM {schema}.timeline t
+WHERE NOT t.voided AND t.event_id IN (SELECT event_id FROM {schema}.copies);
+
+COMMENT ON VIEW {model}.duplicates IS 'Every copy of each event (same source and id) that came with different contents. The one received first counts.';
+COMMENT ON COLUMN {model}.duplicates.event_id IS 'The event.';
+COMMENT ON COLUMN {model}.duplicates.source IS 'Its source as published.';
+COMMENT ON COLUMN {model}.duplicates.id IS 'Its id as published.';
+COMMENT ON COLUMN {model}.duplicates.hash IS 'SHA-256 of this copy.';
+COMMENT ON COLUMN {model}.duplicates.is_counted IS 'Whether this copy is the one that counts.';
+COMMENT ON COLUMN {model}.duplicates.payload IS 'This copy.';
+COMMENT ON COLUMN {model}.duplicates.received_at IS 'When this copy was first received.';
+COMMENT ON COLUMN {model}.duplicates.partition IS 'Where in the log it stands.';
+COMMENT ON COLUMN {model}.duplicates.log_offset IS 'Where in its partition.';
+
+CREATE OR REPLACE VIEW {model}.profiles AS
+SELECT f.customer_id, f.field, f.value, {schema}.stamp_time(f.stamp) AS set_at, {schema}.stamp_event(f.stamp) AS set_by
+FROM (
+    SELECT DISTINCT ON (pc.customer_id, p.field) pc.customer_id, p.field, p.value, p.stamp
+    FROM {schema}.profile_fields p
+    JOIN {schema}.party_customers pc ON pc.party = p.party
+    WHERE pc.customer_id IS NOT NULL
+    ORDER BY pc.customer_id, p.field, p.stamp DESC
+) f
+WHERE f.value::text <> 'null';
+
+COMMENT ON VIEW {model}.profiles IS 'What is known of a customer, field by field: the last writer by event time wins; null clears a field.';
+COMMENT ON COLUMN {model}.profiles.customer_id IS 'The customer.';
+COMMENT ON COLUMN {model}.profiles.field IS 'The field: name, company, title, birthday, address, language ...';
+COMMENT ON COLUMN {model}.profiles.value IS 'Its value as published, JSON.';
+COMMENT ON COLUMN {model}.profiles.set_at IS 'When the event that set it occurred.';
+COMMENT ON COLUMN {model}.profiles.set_by IS 'That event.';
+
+CREATE OR REPLACE VIEW {model}.timeline AS
+SELECT event_id, payload ->> 'source' AS source, payload ->> 'id' AS id, type, occurred_at, received_at, subject_id,
+       entities[1] AS entity, entities, channel, direction, summary, payload, partition, log_offset, stamp
+FROM {schema}.timeline
+WHERE NOT voided;
+
+COMMENT ON VIEW {model}.timeline IS 'Every interaction of every type that no event took back.';
+COMMENT ON COLUMN {model}.timeline.event_id IS 'UUIDv5 of source and id.';
+COMMENT ON COLUMN {model}.timeline.source IS 'As published.';
+COMMENT ON COLUMN {model}.timeline.id IS 'As published.';
+COMMENT ON COLUMN {model}.timeline.type IS 'The catalogue''s name without prefix (order.placed), or any other as published.';
+COMMENT ON COLUMN {model}.timeline.occurred_at IS 'When it happened.';
+COMMENT ON COLUMN {model}.timeline.received_at IS 'When the collector received the copy that counts.';
+COMMENT ON COLUMN {model}.timeline.subject_id IS 'The identifiers it names, as a subject; NULL: none that links.';
+COMMENT ON COLUMN {model}.timeline.entity IS 'The first entity it names, kind:id.';
+COMMENT ON COLUMN {model}.timeline.entities IS 'All entities it names, in order.';
+COMMENT ON COLUMN {model}.timeline.channel IS 'web, email, phone, chat, sms ...';
+COMMENT ON COLUMN {model}.timeline.direction IS 'in: from the customer; out: to the customer; none.';
+COMMENT ON COLUMN {model}.timeline.summary IS 'One line for people.';
+COMMENT ON COLUMN {model}.timeline.payload IS 'The event as published, a CloudEvent in JSON.';
+COMMENT ON COLUMN {model}.timeline.partition IS 'Where in the log it stands.';
+COMMENT ON COLUMN {model}.timeline.log_offset IS 'Where in its partition.';
+COMMENT ON COLUMN {model}.timeline.stamp IS 'The order of facts: sort by it.';
+
+CREATE OR REPLACE VIEW {model}.last_touches AS
+SELECT t.customer_id, t.channel, t.direction, {schema}.stamp_time(t.stamp) AS occurred_at, {schema}.stamp_event(t.stamp) AS set_by
+FROM (
+    SELECT DISTINCT ON (pc.customer_id, t.channel, t.direction) pc.customer_id, t.channel, t.direction, t.stamp
+    FROM {schema}.touches t
+    JOIN {schema}.party_customers pc ON pc.party = t.party
+    WHERE pc.customer_id IS NOT NULL
+    ORDER BY pc.customer_id, t.channel, t.direction, t.stamp DESC
+) t;
+
+COMMENT ON VIEW {model}.last_touches IS 'The last event from and to each customer on each channel.';
+COMMENT ON COLUMN {model}.last_touches.customer_id IS 'The customer.';
+COMMENT ON COLUMN {model}.last_touches.channel IS 'web, email, phone, chat, sms ...';
+COMMENT ON COLUMN {model}.last_touches.direction IS 'in: from the customer; out: to the customer.';
+COMMENT ON COLUMN {model}.last_touches.occurred_at IS 'When it happened.';
+COMMENT ON COLUMN {model}.last_touches.set_by IS 'That event.';

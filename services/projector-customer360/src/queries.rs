@@ -1,0 +1,1 @@
+//! What the query service asks of this model.

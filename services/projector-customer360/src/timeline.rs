@@ -1,0 +1,122 @@
+//! The timeline's rows: one an event, written once.
+
+use std::collections::HashSet;
+
+use domain::{Interaction, time};
+use projection::Event;
+use projection::copy::{CopyBuffer, copy_in};
+use rapport_proto::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::effects::{self, Effects};
+
+/// An event to be written, and what it says.
+pub(crate) struct Entry<'b> {
+    pub(crate) event: &'b Event,
+    pub(crate) effects: Effects<'b>,
+    pub(crate) voided: bool,
+}
+
+const COPY_TIMELINE: &str = "COPY timeline (event_id, stamp, subject_id, type, occurred_at, received_at, channel, direction, \
+     summary, entities, groups, payload, hash, partition, log_offset, voided) FROM STDIN BINARY";
+const COPY_APPEARANCES: &str = "COPY appearances (party, stamp) FROM STDIN BINARY";
+
+/// Writes events that are not on the timeline yet.
+///
+/// # Errors
+/// A unique violation where one is.
+pub(crate) async fn write(connection: &mut PgConnection, entries: &[Entry<'_>]) -> Result<(), sqlx::Error> {
+    let mut rows = CopyBuffer::with_capacity(16, entries.len() * 1024);
+    let mut appearances = CopyBuffer::with_capacity(2, entries.len() * 64);
+    for entry in entries {
+        row(&mut rows, entry);
+        for party in entry.effects.appearances() {
+            appearances.begin_row().put_uuid(party).put_bytes(entry.effects.stamp.as_bytes());
+        }
+    }
+    copy_in(connection, COPY_TIMELINE, rows).await?;
+    copy_in(connection, COPY_APPEARANCES, appearances).await?;
+    Ok(())
+}
+
+fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {
+    let Event { partition, offset, interaction, .. } = entry.event;
+    let some = |text: &'static str| move |value: &str| (value != text).then(|| value.to_owned());
+    let entities: Vec<String> = interaction.entities.iter().map(ToString::to_string).collect();
+    rows.begin_row()
+        .put_uuid(interaction.event_id)
+        .put_bytes(interaction.stamp.as_bytes())
+        .put_opt(interaction.subject.as_ref().map(|s| s.id), CopyBuffer::put_uuid)
+        .put_text(interaction.kind())
+        .put_timestamptz(interaction.occurred_at)
+        .put_timestamptz(interaction.received_at)
+        .put_opt(some("")(effects::channel(&interaction.wire)), |to, text| to.put_text(&text))
+        .put_text(interaction.wire.direction())
+        .put_text(&interaction.wire.summary())
+        .put_opt((!entities.is_empty()).then_some(entities), |to, texts| to.put_text_array(&texts))
+        .put_opt((!entry.effects.groups.is_empty()).then_some(&entry.effects.groups), |to, texts| to.put_text_array(texts))
+        .put_bytes(&json::write(&interaction.wire, Vec::with_capacity(512)))
+        .put_bytes(&interaction.hash)
+        .put_i32(*partition)
+        .put_i64(*offset)
+        .put_bool(entry.voided);
+}
+
+/// Which of these events another event takes back. A void cannot be voided.
+pub(crate) async fn voided_among(connection: &mut PgConnection, events: &[&Event]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM voids)").fetch_one(&mut *connection).await?;
+    if !any {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<Uuid> = events.iter().filter(|e| e.interaction.voids().is_none()).map(|e| e.interaction.event_id).collect();
+    let targets: Vec<Uuid> =
+        sqlx::query_scalar("SELECT target FROM voids WHERE target = ANY($1)").bind(ids).fetch_all(&mut *connection).await?;
+    Ok(targets.into_iter().collect())
+}
+
+/// An event as it stands on the timeline, for the slow path.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) interaction: Interaction,
+    pub(crate) payload: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) voided: bool,
+}
+
+/// Why stored events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadBackError {
+    #[error("the database refused a statement")]
+    Database(#[from] sqlx::Error),
+    #[error("the timeline's row of event {event_id} cannot be read back: {reason}")]
+    Row { event_id: Uuid, reason: String },
+}
+
+type StoredRow = (Uuid, Vec<u8>, chrono::DateTime<chrono::Utc>, String, i32, i64, bool);
+
+/// Reads events back from the timeline; those that are not there are left out.
+pub(crate) async fn stored(
+    connection: &mut PgConnection,
+    events: &[Uuid],
+    namespace: &domain::Namespace,
+) -> Result<Vec<Stored>, ReadBackError> {
+    let rows: Vec<StoredRow> = sqlx::query_as(
+        "SELECT event_id, hash, received_at, payload::text, partition, log_offset, voided FROM timeline WHERE event_id = ANY($1)",
+    )
+    .bind(events)
+    .fetch_all(connection)
+    .await?;
+    let read = |(event_id, hash, received_at, payload, partition, offset, voided): StoredRow| {
+        let interaction = effects::read_back(&payload, &hash, received_at.timestamp_micros(), namespace)
+            .map_err(|reason| ReadBackError::Row { event_id, reason })?;
+        Ok(Stored { interaction, payload, partition, offset, voided })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// A time column's value.
+pub(crate) fn at(micros: i64) -> chrono::DateTime<chrono::Utc> {
+    time::to_chrono(micros)
+}
