@@ -198,6 +198,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     }
 
     let log = Log::open_or_create(&options.log).await.map_err(CollectorError::Log)?;
+    health.holds(KAFKA);
     let appending = AppenderOptions {
         timeout: append_timeout(options.publish_timeout),
         queue_bytes_max: options.limits.queue_bytes_max,
