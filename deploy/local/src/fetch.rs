@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::account::{Account, ROOT_STATE_DIR};
 use crate::error::StackError;
+use crate::kafka;
 
 const POM: &str = include_str!("../pom.xml");
 
@@ -17,7 +18,7 @@ const POM: &str = include_str!("../pom.xml");
 const STACK_DIR_VARIABLE: &str = "RAPPORT_STACK_DIR";
 
 /// What Maven fetches into an empty repository, plugins included: for the progress line only.
-const FILES_ABOUT: usize = 260;
+const FILES_ABOUT: usize = 450;
 
 /// How many fetched files there are between two progress lines.
 const PROGRESS_STEP: usize = 20;
@@ -61,6 +62,10 @@ pub async fn fetch(stack_dir: &Path, progress: impl Fn(&str)) -> Result<Artifact
         plan.run_maven(&progress).await?;
         progress("unpacking PostgreSQL");
         plan.unpack_postgres().await?;
+        progress("starting Kafka once, so that later starts are faster");
+        if let Err(error) = kafka::train(&plan.artifacts(), &plan.stack_dir).await {
+            progress(&format!("later starts of Kafka will be slower: {error}"));
+        }
         std::fs::write(plan.marker(), &plan.fingerprint).map_err(StackError::io("write", &plan.marker()))?;
     }
     Ok(plan.artifacts())
@@ -115,6 +120,8 @@ impl Plan {
                 std::fs::remove_dir_all(&dir).map_err(StackError::io("empty", &dir))?;
             }
         }
+        // So must its archive of classes, which the broker would refuse.
+        let _ = std::fs::remove_file(kafka::class_archive(&self.artifacts()));
         let pom = self.stack_dir.join("pom.xml");
         std::fs::write(&pom, POM).map_err(StackError::io("write", &pom))?;
         progress("fetching Kafka and PostgreSQL from Maven Central (75 MB, once)");
