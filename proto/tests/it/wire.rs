@@ -15,7 +15,7 @@ pub(crate) fn breaks(old: &[u8], new: &[u8]) -> Vec<String> {
         }
     }
     for (name, old) in &old.enums {
-        let new = new.enums.get(name).map(|e| numbers(e)).unwrap_or_default();
+        let new = new.enums.get(name).map(numbers).unwrap_or_default();
         if numbers(old).iter().any(|value| !new.contains(value)) {
             breaks.push(format!("a value of {name} is gone or has another number"));
         }
