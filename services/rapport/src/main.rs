@@ -1,1 +1,62 @@
-fn main() {}
+//! The one binary: `rapport up` runs everything on one machine, one subcommand a service, and the commands of
+//! operators.
+//!
+//! ```text
+//! rapport up ──> Kafka, PostgreSQL                 (crate local-stack)
+//!            ──> rapport collector                 each a process of its own, restarted when it dies
+//!            ──> rapport projector sales | service | customer360
+//!            ──> rapport query
+//! ```
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | `cli` | the command line, and the settings it gives |
+//! | `services` | one service from its settings |
+//! | `up` | all of them on one machine: start, supervise, stop |
+//! | `publish` | events from a file to the collector |
+//! | `import` | rows of a file to events, by a mapping |
+//! | `ops` | `status`, `log read`, `digest`, `rejected`, `dead-letters`, `config` |
+//! | `failure`, `say` | exit codes; what is printed |
+
+mod cli;
+mod failure;
+mod import;
+mod ops;
+mod publish;
+mod say;
+mod services;
+mod up;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command, SettingFlags};
+use failure::{Exit, OrExit, Outcome};
+
+fn main() -> ExitCode {
+    let (cli, flags) = cli::parse();
+    match run(cli, &flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
+    let config = flags.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Unavailable)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up => Box::pin(up::run(&config, flags)).await,
+            Command::Collector => Box::pin(services::collector(&config)).await,
+            Command::Projector { model } => Box::pin(services::projector(&config, model)).await,
+            Command::Query => Box::pin(services::query(&config)).await,
+            Command::Publish(args) => Box::pin(publish::run(&config, &args)).await,
+            Command::Import(args) => Box::pin(import::run(&config, &args)).await,
+            Command::Status(output) => Box::pin(ops::status(&config, output)).await,
+            Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
+            Command::Digest(args) => Box::pin(ops::digest(&config, &args)).await,
+            Command::Rejected(command) => Box::pin(ops::rejected(&config, &command)).await,
+            Command::DeadLetters(command) => Box::pin(ops::dead_letters(&config, &command)).await,
+            Command::Config(output) => ops::config(&config, output),
+        }
+    })
+}

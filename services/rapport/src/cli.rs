@@ -1,0 +1,347 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use service_kit::{Config, SETTINGS, Secrecy, Setting, environment};
+
+use crate::failure::{Exit, OrExit, Outcome};
+
+/// The variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "RAPPORT_CONFIG";
+
+/// The configuration file that is read where it exists.
+const CONFIG_FILE: &str = "rapport.toml";
+
+/// Settings whose flags every `--help` lists; the others are flags as well.
+const LISTED: &[&str] = &["data_dir", "port_base", "kafka", "database_url"];
+
+const SETTINGS_HELP: &str = "\
+Every setting is a flag, a variable RAPPORT_<NAME> and a line of rapport.toml; `rapport config` lists them all.
+Exit codes: 0 done, 1 a difference or a failed check, 64 usage, 65 bad input, 69 something needed is not reachable,
+75 try again later, 78 configuration.";
+
+/// Every touchpoint of a customer, once, in order, in one place.
+#[derive(Debug, Parser)]
+#[command(name = "rapport", version, after_help = SETTINGS_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine: Kafka, PostgreSQL and one process a service
+    #[command(after_help = "\
+Examples:
+  rapport up
+  rapport up --data-dir /srv/rapport --port-base 9000
+  rapport up --kafka broker1:9092,broker2:9092 --database-url postgres://rapport@db/rapport
+
+Ctrl-C stops all of it cleanly; the next run goes on with the same data.")]
+    Up,
+
+    /// Run the collector: events in over HTTP, onto the log
+    #[command(after_help = "Example:\n  rapport collector --kafka broker1:9092")]
+    Collector,
+
+    /// Run the projector of one read model
+    #[command(after_help = "Example:\n  rapport projector sales --workers 2")]
+    Projector {
+        /// Which read model
+        model: Model,
+    },
+
+    /// Run the query service: the three read models over HTTP
+    #[command(after_help = "Example:\n  rapport query --database-url postgres://rapport@db/rapport")]
+    Query,
+
+    /// Publish a file of CloudEvents, one a line; safe to run again
+    #[command(after_help = "\
+Examples:
+  rapport publish events.ndjson
+  rapport log read | rapport publish - --url http://other:7070
+
+Prints each rejected event with its line, and the position that covers the accepted ones. Exit code 65 if any was rejected.")]
+    Publish(PublishArgs),
+
+    /// Import a CSV or NDJSON file through a mapping; a second import changes nothing
+    #[command(after_help = "\
+Examples:
+  rapport import orders.csv --mapping orders.toml --dry-run
+  rapport import orders.csv.gz --mapping orders.toml
+
+Prints how many events were new, known and rejected, and for each rejected row its line, column and the reason; the rest
+goes in. Exit code 65 if anything was rejected.")]
+    Import(ImportArgs),
+
+    /// Show where each read model stands: position, lag, leases, dead letters
+    #[command(after_help = "Examples:\n  rapport status\n  rapport status --json | jq '.models[].lag_events'")]
+    Status(Output),
+
+    /// Read the log
+    #[command(subcommand)]
+    Log(LogCommand),
+
+    /// Compute the digest of a read model: equal sets of events give equal digests
+    #[command(after_help = "Examples:\n  rapport digest sales\n  rapport digest customer360 --json | jq -r .digest")]
+    Digest(DigestArgs),
+
+    /// Show events that the collector rejected
+    #[command(subcommand)]
+    Rejected(RejectedCommand),
+
+    /// Show records that a projector could not fold
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+
+    /// Print each effective setting and where it came from; secrets are masked
+    #[command(after_help = "Example:\n  rapport config --json")]
+    Config(Output),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Model {
+    Sales,
+    Service,
+    Customer360,
+}
+
+impl Model {
+    pub(crate) const ALL: [Self; 3] = [Self::Sales, Self::Service, Self::Customer360];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sales => "sales",
+            Self::Service => "service",
+            Self::Customer360 => "customer360",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Output {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// NDJSON file, or - for the standard input
+    pub(crate) file: PathBuf,
+    /// The collector's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Have the events checked and append nothing
+    #[arg(long)]
+    pub(crate) validate_only: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file, plain or gzip
+    pub(crate) file: PathBuf,
+    /// How its rows become events
+    #[arg(long, value_name = "MAP.toml")]
+    pub(crate) mapping: PathBuf,
+    /// The collector's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Map, look up and check everything, and append nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Print the log as CloudEvents, one a line
+    #[command(after_help = "\
+Examples:
+  rapport log read --type order.placed --from 2026-03-01T00:00:00Z
+  rapport log read --subject email:ann@example.com
+  rapport log read --follow | jq .type
+
+`--from` and `--to` are times of receipt. Within a partition events come in the order of the log.")]
+    Read(LogReadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogReadArgs {
+    /// Only events received at or after this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only events received before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Only events of this type, with or without io.rapport. in front
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only events that name this identifier (kind:value)
+    #[arg(long, value_name = "K:V")]
+    pub(crate) subject: Option<String>,
+    /// Go on with what arrives, until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DigestArgs {
+    /// Which read model
+    pub(crate) model: Model,
+    /// Which generation [default: the live one]
+    #[arg(long)]
+    pub(crate) generation: Option<i32>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RejectedCommand {
+    /// List rejected events: id, time, why
+    #[command(after_help = "Example:\n  rapport rejected list --last 20")]
+    List(ListArgs),
+    /// Print one rejected event as it came, and why it was rejected
+    #[command(after_help = "Example:\n  rapport rejected show 0-17")]
+    Show {
+        /// The `rejection_id` of the collector's answer: partition-offset
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List records that a projector could not fold
+    #[command(after_help = "Example:\n  rapport dead-letters list --last 20")]
+    List(ListArgs),
+    /// Print one dead letter: the event, the error and where it stands in the log
+    #[command(after_help = "Example:\n  rapport dead-letters show sales/1/0-17")]
+    Show {
+        /// model/generation/partition-offset, as `list` prints it
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ListArgs {
+    /// At most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) last: u32,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What the command line says about settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SettingFlags {
+    pub(crate) values: BTreeMap<String, String>,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Reads the command line. Wrong usage and `--help` end the process, with 64 and 0.
+pub(crate) fn parse() -> (Cli, SettingFlags) {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            std::process::exit(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => (cli, flags(&matches)),
+        Err(error) => {
+            let _ = error.print();
+            std::process::exit(EXIT_USAGE);
+        }
+    }
+}
+
+const EXIT_USAGE: i32 = 64;
+
+/// The commands, with a flag for each setting that is not secret.
+pub(crate) fn command() -> clap::Command {
+    let flag = |setting: &'static Setting| {
+        Arg::new(setting.name)
+            // Once a process: the command line wants names that last as long as it.
+            .long(&*setting.name.replace('_', "-").leak())
+            .value_name("VALUE")
+            .help(setting.help)
+            .help_heading("Settings")
+            .global(true)
+            .hide(!LISTED.contains(&setting.name))
+    };
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("configuration file")
+        .help_heading("Settings")
+        .global(true);
+    Cli::command().arg(file).args(SETTINGS.iter().filter(|s| s.secrecy != Secrecy::Secret).map(flag))
+}
+
+fn flags(matches: &ArgMatches) -> SettingFlags {
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    let given = |name: &str| innermost.try_get_one::<String>(name).ok().flatten().cloned();
+    let values = SETTINGS.iter().filter_map(|s| Some((s.name.to_owned(), given(s.name)?))).collect();
+    SettingFlags { values, file: given("config").map(PathBuf::from) }
+}
+
+impl SettingFlags {
+    /// The effective settings. Without a file named, `rapport.toml` is read where it exists.
+    pub(crate) fn load(&self) -> Outcome<Config> {
+        let named = self
+            .file
+            .clone()
+            .or_else(|| std::env::var_os(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from));
+        let usual = Path::new(CONFIG_FILE);
+        let file = named.or_else(|| usual.exists().then(|| usual.to_owned()));
+        Config::load(self.values.clone(), environment(), file.as_deref()).or_exit(Exit::Configuration)
+    }
+
+    /// The same settings as variables, for a process of our own: arguments are there for everyone to see.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let file = self.file.iter().map(|f| (CONFIG_VARIABLE.to_owned(), f.display().to_string()));
+        let values =
+            self.values.iter().map(|(name, value)| (format!("RAPPORT_{}", name.to_uppercase()), value.clone()));
+        file.chain(values).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn settings_are_flags_before_and_after_the_command() {
+        for line in [["rapport", "--port-base", "9000", "status"], ["rapport", "status", "--port-base", "9000"]] {
+            let matches = command().try_get_matches_from(line).expect("good usage");
+            assert_eq!(flags(&matches).values, BTreeMap::from([("port_base".to_owned(), "9000".to_owned())]));
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let leaf = command.get_subcommands().next().is_none();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!leaf || help.contains("Example"), "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

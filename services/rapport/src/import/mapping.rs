@@ -1,0 +1,130 @@
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// A mapping file: how the rows of a CSV or NDJSON file become events.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mapping {
+    /// `csv` or `ndjson`.
+    pub(crate) format: Format,
+    /// The events' `source`, unless the program sets one. With the row's hash it is their identity: two mappings
+    /// that make different events of one file need two sources.
+    pub(crate) source: String,
+    /// What stands between two cells; one ASCII character.
+    #[serde(default = "comma")]
+    pub(crate) delimiter: char,
+    /// Whether the first record names the columns.
+    #[serde(default = "yes")]
+    pub(crate) header: bool,
+    /// The names of the columns of a file without a header.
+    #[serde(default)]
+    pub(crate) columns: Vec<String>,
+    /// Only UTF-8 so far; said so that a file in something else is converted on purpose.
+    #[serde(default)]
+    pub(crate) encoding: Encoding,
+    /// Columns that a row must have.
+    #[serde(default)]
+    pub(crate) require: Vec<String>,
+    /// Adjacent rows that agree in these columns become one input of the program.
+    #[serde(default)]
+    pub(crate) group_by: Vec<String>,
+    /// Columns that are not part of what a row is: a running number, the date of the export.
+    #[serde(default)]
+    pub(crate) ignore: Vec<String>,
+    /// A jq program: `{key, rows}` in, CloudEvents out.
+    pub(crate) program: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+}
+
+/// A mapping file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MappingError {
+    #[error("could not read the mapping {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("the mapping {path} is not understood: {detail}")]
+    Parse { path: String, detail: String },
+    #[error("the mapping {path}: {detail}")]
+    Invalid { path: String, detail: String },
+}
+
+impl Mapping {
+    pub(crate) fn load(path: &Path) -> Result<Self, MappingError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| MappingError::Read { path: name.clone(), source })?;
+        Self::parse(&text).map_err(|error| match error {
+            MappingError::Parse { detail, .. } => MappingError::Parse { path: name.clone(), detail },
+            MappingError::Invalid { detail, .. } => MappingError::Invalid { path: name.clone(), detail },
+            read @ MappingError::Read { .. } => read,
+        })
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, MappingError> {
+        let mapping: Self =
+            toml::from_str(text).map_err(|e| MappingError::Parse { path: String::new(), detail: e.to_string() })?;
+        match mapping.fault() {
+            Some(detail) => Err(MappingError::Invalid { path: String::new(), detail }),
+            None => Ok(mapping),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
+            return Some("`delimiter` is one ASCII character, neither a quote nor a line break".to_owned());
+        }
+        if self.source.trim().is_empty() {
+            return Some("`source` names where the events come from and may not be empty".to_owned());
+        }
+        if self.format == Format::Csv && !self.header && self.columns.is_empty() {
+            return Some("with `header = false`, `columns` must name the columns".to_owned());
+        }
+        if self.header && !self.columns.is_empty() {
+            return Some("`columns` is for files without a header (`header = false`)".to_owned());
+        }
+        None
+    }
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let base = "format = \"csv\"\nsource = \"s\"\nprogram = \".\"\n";
+        assert!(Mapping::parse(base).is_ok());
+        for (text, says) in [
+            ("format = \"xml\"", "expected `csv` or `ndjson`"),
+            ("program = \".\"", "format"),
+            (&format!("{base}delimiter = \"ä\""), "one ASCII character"),
+            (&format!("{base}header = false"), "must name the columns"),
+            (&format!("{base}columns = [\"a\"]"), "without a header"),
+            (&format!("{base}grupby = []"), "grupby"),
+            (&format!("{base}encoding = \"latin-1\""), "utf-8"),
+        ] {
+            let error = Mapping::parse(text).expect_err(text).to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `rapport import`: rows of a file to events, by a mapping, once.
+//!
+//! ```text
+//! file ── csv | lines ──> rows ──> groups (ids, ordinals) ── program (jq) ──> events     on a thread of its own
+//!                                                                               │
+//!            customer360's timeline: known? ── yes ──> counted                  v
+//!                                           └─ no ───> publish ──> collector
+//! ```
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | `mapping` | the mapping file |
+//! | `csv`, `lines` | records and lines, in constant memory, with the place of each fault |
+//! | `rows` | a row: its key, its hash, its value |
+//! | `groups` | adjacent rows of one key; ids that a second import finds again |
+//! | `program`, `moment` | the jq program and its functions for money and dates |
+//! | `known` | which events customer360 has already |
+//! | `run` | the command |
+
+mod csv;
+mod groups;
+mod known;
+mod lines;
+mod mapping;
+mod moment;
+mod program;
+mod rows;
+mod run;
+
+pub(crate) use lines::{Line, Lines};
+pub(crate) use run::run;

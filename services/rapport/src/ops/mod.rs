@@ -1,0 +1,112 @@
+//! What operators ask and do.
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | `status` | where each read model stands |
+//! | `log_read` | the log as CloudEvents |
+//! | `rejected`, `dead_letters` | what was refused, and why |
+//! | `digest` | one digest a view and one for the model |
+
+mod dead_letters;
+mod digest;
+mod log_read;
+mod rejected;
+mod status;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use event_log::{Log, LogOptions};
+use serde_json::json;
+use service_kit::Config;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
+
+use crate::cli::Output;
+use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::say;
+
+pub(crate) use dead_letters::dead_letters;
+pub(crate) use digest::digest;
+pub(crate) use log_read::log_read;
+pub(crate) use rejected::rejected;
+pub(crate) use status::status;
+
+/// How long a command waits for Kafka or PostgreSQL.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `rapport config`.
+pub(crate) fn config(config: &Config, output: Output) -> Outcome {
+    let entries = config.entries();
+    if output.json {
+        let settings: Vec<_> = entries
+            .iter()
+            .map(|e| json!({"name": e.name, "value": e.shown, "origin": e.origin.to_string(), "help": e.help}))
+            .collect();
+        say::json(&json!({"settings": settings, "warnings": config.warnings()}));
+        return Ok(());
+    }
+    let mut rows = vec![["setting", "value", "origin", "meaning"].map(str::to_owned).to_vec()];
+    for entry in entries {
+        let value = entry.shown.unwrap_or_else(|| "(not set)".to_owned());
+        rows.push(vec![entry.name, value, entry.origin.to_string(), entry.help.to_owned()]);
+    }
+    say::table(&rows);
+    for warning in config.warnings() {
+        say::note(format_args!("{warning}"));
+    }
+    Ok(())
+}
+
+/// The log that the settings name.
+pub(crate) fn log_options(config: &Config) -> Outcome<LogOptions> {
+    Ok(LogOptions {
+        brokers: config.required_text("kafka").or_exit(Exit::Configuration)?.to_owned(),
+        properties: config.kafka_properties(),
+        topic: config.text("topic").to_owned(),
+        rejected_topic: config.text("rejected_topic").to_owned(),
+        partitions: i32::try_from(config.u32("partitions")).unwrap_or(i32::MAX),
+        replication: i32::try_from(config.u32("replication")).unwrap_or(i32::MAX),
+        open_timeout: ANSWER_TIMEOUT,
+    })
+}
+
+/// Opens the log for a command.
+pub(crate) async fn open_log(config: &Config) -> Outcome<Log> {
+    Log::open(&log_options(config)?).await.or_exit(Exit::Unavailable)
+}
+
+/// Connects a command to the database. The address is not in the error: it may hold a password.
+pub(crate) async fn connect(config: &Config) -> Outcome<PgConnection> {
+    let url = config.required_text("database_url").or_exit(Exit::Configuration)?;
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| {
+            Failure::new(
+                Exit::Configuration,
+                "database_url is no address of a PostgreSQL database (postgres://user@host:5432/name)",
+            )
+        })?
+        .application_name("rapport")
+        .options([("timezone", "UTC")]);
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    match tokio::time::timeout(ANSWER_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(Failure::new(
+            Exit::Unavailable,
+            format_args!("PostgreSQL at {place} cannot be used: {error}; is it running, and is database_url right?"),
+        )),
+        Err(_) => {
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            Err(Failure::new(
+                Exit::Unavailable,
+                format_args!("PostgreSQL at {place} did not answer within {seconds} s; is it running?"),
+            ))
+        }
+    }
+}
+
+/// Whether a schema or table that was asked for is not there: no projector has run on this database yet.
+pub(crate) fn is_undefined(error: &sqlx::Error) -> bool {
+    const UNDEFINED: [&str; 2] = ["42P01", "3F000"];
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| UNDEFINED.contains(&code.as_ref()))
+}

@@ -1,0 +1,115 @@
+use collector::RejectedRecord;
+use domain::position::Offsets;
+use event_log::{Log, RangeReader, Record, Start, Topic};
+use serde_json::{Value, json};
+use service_kit::Config;
+
+use super::open_log;
+use crate::cli::{ListArgs, RejectedCommand};
+use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::say;
+
+/// `rapport rejected list | show`.
+pub(crate) async fn rejected(config: &Config, command: &RejectedCommand) -> Outcome {
+    let log = open_log(config).await?;
+    match command {
+        RejectedCommand::List(args) => list(&log, *args).await,
+        RejectedCommand::Show { id, output } => show(&log, id, output.json).await,
+    }
+}
+
+/// How many rejected events are kept.
+pub(super) async fn count(log: &Log) -> Outcome<i64> {
+    let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
+    Ok(marks.values().map(|w| w.end - w.start).sum())
+}
+
+async fn list(log: &Log, args: ListArgs) -> Outcome {
+    let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
+    let from: Offsets = marks.iter().map(|(p, w)| (*p, w.start.max(w.end - i64::from(args.last)))).collect();
+    let mut records = read(log, from, usize::MAX).await?;
+    records.sort_by_key(|r| (r.timestamp_ms, r.partition, r.offset));
+    let records = &records[records.len().saturating_sub(args.last as usize)..];
+    if args.output.json {
+        let documents: Vec<_> = records.iter().map(|r| document(r, false)).collect();
+        say::json(&json!({"rejected": documents}));
+        return Ok(());
+    }
+    if records.is_empty() {
+        say::line(format_args!("no event was rejected"));
+        return Ok(());
+    }
+    let mut rows = vec![["rejection_id", "received_at", "why"].map(str::to_owned).to_vec()];
+    for record in records {
+        let id = format!("{}-{}", record.partition, record.offset);
+        match RejectedRecord::parse(&record.value) {
+            Ok(kept) => rows.push(vec![id, kept.received_at.to_string(), reasons(&kept)]),
+            Err(error) => rows.push(vec![id, String::new(), format!("not readable: {error}")]),
+        }
+    }
+    say::table(&rows);
+    Ok(())
+}
+
+async fn show(log: &Log, id: &str, as_json: bool) -> Outcome {
+    let place = id.split_once('-').and_then(|(p, o)| Some((p.parse().ok()?, o.parse().ok()?)));
+    let Some((partition, offset)) = place else {
+        return Err(Failure::new(
+            Exit::BadInput,
+            format_args!("{id:?} is no rejection id, like 0-17; `rapport rejected list` shows them"),
+        ));
+    };
+    let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
+    let there = marks.get(&partition).is_some_and(|w| (w.start..w.end).contains(&offset));
+    let records = if there { read(log, Offsets::from([(partition, offset)]), 1).await? } else { Vec::new() };
+    let Some(record) = records.first().filter(|r| r.offset == offset) else {
+        return Err(Failure::new(Exit::BadInput, format_args!("there is no rejected event {id}")));
+    };
+    if as_json {
+        say::json(&document(record, true));
+        return Ok(());
+    }
+    let kept = RejectedRecord::parse(&record.value).map_err(|e| {
+        Failure::new(Exit::BadInput, format_args!("the record {id} was not written by a collector: {e}"))
+    })?;
+    say::note(format_args!("received {} as {} ({})", kept.received_at, kept.mode, kept.content_type));
+    for reason in kept.errors.iter() {
+        say::note(format_args!("{} {}: {}", reason.code, reason.pointer, reason.detail));
+    }
+    if let Some(bytes) = kept.cut_from_bytes {
+        say::note(format_args!("only its beginning was kept; it had {bytes} bytes"));
+    }
+    say::line(format_args!("{}", kept.event));
+    Ok(())
+}
+
+fn reasons(kept: &RejectedRecord<'_>) -> String {
+    kept.errors.iter().map(|e| format!("{} {}", e.code, e.pointer)).collect::<Vec<_>>().join(", ")
+}
+
+fn document(record: &Record, whole: bool) -> Value {
+    let mut document = match RejectedRecord::parse(&record.value).map(|kept| serde_json::to_value(kept)) {
+        Ok(Ok(kept)) => kept,
+        Ok(Err(error)) | Err(error) => json!({"unreadable": error.to_string()}),
+    };
+    if let Some(members) = document.as_object_mut() {
+        if !whole {
+            members.remove("event");
+        }
+        members.insert("rejection_id".to_owned(), json!(format!("{}-{}", record.partition, record.offset)));
+    }
+    document
+}
+
+async fn read(log: &Log, from: Offsets, records_max: usize) -> Outcome<Vec<Record>> {
+    let mut reader =
+        RangeReader::open(log, Topic::Rejected, Start::Offsets(from), false).await.or_exit(Exit::Unavailable)?;
+    let mut records = Vec::new();
+    while let Some(more) = reader.next().await.or_exit(Exit::Unavailable)? {
+        records.extend(more);
+        if records.len() >= records_max {
+            break;
+        }
+    }
+    Ok(records)
+}

@@ -1,0 +1,233 @@
+use std::time::Duration;
+
+use domain::Position;
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::failure::{Exit, Failure, Outcome};
+
+/// How long nothing may be accepted before a publish is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two tries where the collector names no time.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A collector that asks for more is asked again after this long all the same.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Beyond the collector's own deadline.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Publishes events over HTTP. Clones share its connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    validate_only: bool,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted { warnings: Vec<String> },
+    Rejected { reasons: Vec<String> },
+}
+
+/// What became of a batch: one verdict an event, in order.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) position: Option<Position>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    results: Vec<Entry>,
+    #[serde(default)]
+    position: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    status: String,
+    #[serde(default)]
+    errors: Vec<Note>,
+    #[serde(default)]
+    warnings: Vec<Note>,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    pointer: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = if self.pointer.is_empty() { String::new() } else { format!(" {}", self.pointer) };
+        write!(f, "{}{place}: {}", self.code, self.detail)
+    }
+}
+
+impl Client {
+    /// For the collector at `base` (`http://127.0.0.1:7070`). `validate_only`: nothing is appended.
+    pub(crate) fn new(base: &str, validate_only: bool) -> Outcome<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|e| Failure::new(Exit::Internal, format_args!("the HTTP client could not be made: {e}")))?;
+        let url = format!("{}/events", base.trim_end_matches('/'));
+        Ok(Self { http, url, validate_only })
+    }
+
+    /// Publishes a batch, and again what the collector could not take yet, until each event is accepted or rejected.
+    pub(crate) async fn publish(&self, events: &[Vec<u8>]) -> Outcome<Answer> {
+        let mut verdicts: Vec<Option<Verdict>> = vec![None; events.len()];
+        let mut position: Option<Position> = None;
+        let mut patience_ends = Instant::now() + PATIENCE;
+        loop {
+            let open: Vec<usize> = (0..events.len()).filter(|i| verdicts[*i].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let pause = match self.attempt(open.iter().map(|i| &events[*i])).await? {
+                Attempt::Answered { results, position: reached, pause } => {
+                    for (index, verdict) in open.into_iter().zip(results) {
+                        if verdict.is_some() {
+                            patience_ends = Instant::now() + PATIENCE;
+                            verdicts[index] = verdict;
+                        }
+                    }
+                    join(&mut position, reached);
+                    pause
+                }
+                Attempt::Refused { pause, reason } if Instant::now() + pause > patience_ends => {
+                    return Err(Failure::new(
+                        Exit::TryAgain,
+                        format_args!(
+                            "{} took nothing for {} s ({reason}); what was accepted is kept: run it again",
+                            self.url,
+                            PATIENCE.as_secs()
+                        ),
+                    ));
+                }
+                Attempt::Refused { pause, .. } => pause,
+            };
+            if verdicts.iter().any(Option::is_none) {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(Answer { verdicts: verdicts.into_iter().flatten().collect(), position })
+    }
+
+    async fn attempt(&self, events: impl Iterator<Item = &Vec<u8>>) -> Outcome<Attempt> {
+        let mut body = vec![b'['];
+        for (index, event) in events.enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(event);
+        }
+        body.push(b']');
+        let mut request =
+            self.http.post(&self.url).header("content-type", "application/cloudevents-batch+json").body(body);
+        if self.validate_only {
+            request = request.query(&[("validate_only", "true")]);
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_builder() => {
+                return Err(Failure::new(
+                    Exit::Configuration,
+                    format_args!("{} is no address of a collector: {error}", self.url),
+                ));
+            }
+            Err(error) => return Ok(Attempt::Refused { pause: RETRY_PAUSE, reason: cause(&error) }),
+        };
+        let status = response.status();
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let pause = seconds.map_or(RETRY_PAUSE, Duration::from_secs).min(RETRY_PAUSE_MAX);
+        let text = match response.text().await {
+            Ok(text) => text,
+            Err(error) => return Ok(Attempt::Refused { pause, reason: cause(&error) }),
+        };
+        self.read(status, &text, pause)
+    }
+
+    fn read(&self, status: StatusCode, text: &str, pause: Duration) -> Outcome<Attempt> {
+        let overloaded = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let answered = matches!(status, StatusCode::OK | StatusCode::MULTI_STATUS | StatusCode::UNPROCESSABLE_ENTITY);
+        if answered || overloaded {
+            match serde_json::from_str::<Body>(text) {
+                Ok(body) if !body.results.is_empty() => {
+                    let results = body.results.into_iter().map(verdict).collect();
+                    let position = body.position.as_deref().and_then(|p| Position::parse(p).ok());
+                    return Ok(Attempt::Answered { results, position, pause });
+                }
+                _ if overloaded => return Ok(Attempt::Refused { pause, reason: format!("it answers {status}") }),
+                _ => {}
+            }
+        }
+        if status.is_server_error() {
+            return Ok(Attempt::Refused { pause, reason: format!("it answers {status}") });
+        }
+        let answer: String = text.chars().take(500).collect();
+        Err(Failure::new(
+            Exit::Unavailable,
+            format_args!("{} refused the request with {status}: {answer}; is it a collector?", self.url),
+        ))
+    }
+}
+
+enum Attempt {
+    /// A verdict an event sent; `None` is "again, after the pause".
+    Answered {
+        results: Vec<Option<Verdict>>,
+        position: Option<Position>,
+        pause: Duration,
+    },
+    Refused {
+        pause: Duration,
+        reason: String,
+    },
+}
+
+fn verdict(entry: Entry) -> Option<Verdict> {
+    let texts = |notes: Vec<Note>| notes.iter().map(ToString::to_string).collect();
+    match entry.status.as_str() {
+        "accepted" => Some(Verdict::Accepted { warnings: texts(entry.warnings) }),
+        "rejected" => Some(Verdict::Rejected { reasons: texts(entry.errors) }),
+        _ => None,
+    }
+}
+
+/// The innermost cause says what happened; the outer ones only that a request failed.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// What both positions cover.
+pub(crate) fn join(position: &mut Option<Position>, other: Option<Position>) {
+    let Some(other) = other else { return };
+    let joined = position.get_or_insert_with(|| Position::new(other.log_id, Default::default()));
+    for (partition, next) in other.next {
+        let held = joined.next.entry(partition).or_insert(next);
+        *held = (*held).max(next);
+    }
+    for (partition, first) in other.first {
+        let held = joined.first.entry(partition).or_insert(first);
+        *held = (*held).min(first);
+    }
+}

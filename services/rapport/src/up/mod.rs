@@ -1,0 +1,203 @@
+//! `rapport up`: everything on one machine, as processes that it starts, watches and stops.
+//!
+//! ```text
+//! lock the data directory -> end what a killed run left -> check the ports -> fetch -> Kafka and PostgreSQL
+//!   -> the services -> wait until each is ready -> say where it all is -> watch
+//! Ctrl-C: the services, then Kafka and PostgreSQL; a second Ctrl-C: at once
+//! ```
+//!
+//! Every child has a process group of its own (Ctrl-C reaches only us) and a pid file, so that the next run ends what a
+//! `kill -9` of this one leaves.
+
+mod child;
+mod places;
+mod screen;
+mod servers;
+mod watch;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_stack::{DataDirLock, StackError, end_leftovers};
+use service_kit::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::SettingFlags;
+use crate::failure::{Exit, Failure, OrExit, Outcome};
+use child::{Launcher, SERVICES, Service};
+use screen::Screen;
+
+/// After this long without all being ready, what is missing is said.
+const READY_HINT: Duration = Duration::from_secs(20);
+
+/// How often the services are asked whether they are ready.
+const READY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What was asked of us by signals.
+#[derive(Clone, Default)]
+struct Stop {
+    /// End in good order.
+    gently: CancellationToken,
+    /// End at once.
+    now: CancellationToken,
+}
+
+/// Runs until Ctrl-C, SIGTERM, or something that starting again cannot help.
+pub(crate) async fn run(config: &Config, flags: &SettingFlags) -> Outcome {
+    let screen = Screen::new();
+    let stop = Stop::default();
+    listen_for_signals(&stop)?;
+    for warning in config.warnings() {
+        screen.note(warning);
+    }
+    let data_dir = prepare(config, &screen).await?;
+    let _lock = &data_dir.lock;
+
+    let mut servers = JoinSet::new();
+    // The servers outlive the services: they are told to stop when those have ended.
+    let servers_stop = Stop { gently: CancellationToken::new(), now: stop.now.clone() };
+    let mut result = Ok(());
+    if let Some(started) =
+        stop.gently.run_until_cancelled(Box::pin(servers::start(config, &data_dir.path, &screen))).await
+    {
+        for server in started? {
+            servers.spawn(watch::server(server, screen.clone(), servers_stop.clone()));
+        }
+        let launcher = Launcher::new(flags, &data_dir.path, screen.clone())?;
+        result = Box::pin(services(config, launcher, &mut servers, &stop)).await;
+    }
+    servers_stop.gently.cancel();
+    while let Some(ended) = servers.join_next().await {
+        result = result.and(ended.or_exit(Exit::Internal).flatten());
+    }
+    screen.note("stopped; the data stay in place");
+    result
+}
+
+struct DataDir {
+    path: PathBuf,
+    lock: DataDirLock,
+}
+
+/// The data directory is ours, nothing of an earlier run is left, and the ports are free.
+async fn prepare(config: &Config, screen: &Screen) -> Outcome<DataDir> {
+    let path = Path::new(config.text("data_dir"));
+    std::fs::create_dir_all(path).map_err(|e| {
+        Failure::new(Exit::Unavailable, format_args!("the data directory {} cannot be made: {e}", path.display()))
+    })?;
+    let path = std::fs::canonicalize(path).or_exit(Exit::Unavailable)?;
+    let lock = DataDirLock::acquire(&path).map_err(stack)?;
+    let ended = end_leftovers(&path).await.map_err(stack)?;
+    if !ended.is_empty() {
+        screen.note(&format!("ended what an earlier run had left: {}", ended.join(", ")));
+    }
+    for (name, port) in places::ports(config) {
+        if TcpListener::bind(config.listen(port)).is_err() {
+            return Err(stack(StackError::PortTaken { name, port }));
+        }
+    }
+    Ok(DataDir { path, lock })
+}
+
+/// An error of the local stack as the end of the command.
+fn stack(error: StackError) -> Failure {
+    let exit = match error {
+        StackError::InUse { .. } => Exit::TryAgain,
+        _ => Exit::Unavailable,
+    };
+    Failure::of(exit, error)
+}
+
+/// Runs the services until the stop, and ends them.
+async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Outcome>, stop: &Stop) -> Outcome {
+    let screen = launcher.screen().clone();
+    let launcher = Arc::new(launcher);
+    let mut running = JoinSet::new();
+    for service in SERVICES {
+        running.spawn(watch::service(service, launcher.clone(), stop.clone()));
+    }
+    let mut result = Ok(());
+    let mut announced = false;
+    let mut ready = Box::pin(all_ready(config, &screen));
+    loop {
+        tokio::select! {
+            () = &mut ready, if !announced => {
+                announced = true;
+                places::announce(config, &screen);
+            }
+            Some(ended) = running.join_next() => {
+                // One that does not come back takes the others along: half a Rapport helps nobody.
+                result = result.and(ended.or_exit(Exit::Internal).flatten());
+                stop.gently.cancel();
+            }
+            Some(ended) = servers.join_next() => {
+                result = result.and(ended.or_exit(Exit::Internal).flatten());
+                stop.gently.cancel();
+            }
+            () = stop.gently.cancelled(), if running.is_empty() => return result,
+        }
+        if stop.gently.is_cancelled() && running.is_empty() {
+            return result;
+        }
+    }
+}
+
+/// Waits until every service says that it can do its work.
+async fn all_ready(config: &Config, screen: &Screen) {
+    let started = tokio::time::Instant::now();
+    let mut hinted = false;
+    let http = reqwest::Client::new();
+    loop {
+        let mut missing = Vec::new();
+        for service in SERVICES {
+            if let Err(reason) = ready(&http, config, &service).await {
+                missing.push(format!("{} ({reason})", service.name));
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        if !hinted && started.elapsed() > READY_HINT {
+            hinted = true;
+            screen.note(&format!("still waiting for: {}", missing.join(", ")));
+        }
+        tokio::time::sleep(READY_INTERVAL).await;
+    }
+}
+
+async fn ready(http: &reqwest::Client, config: &Config, service: &Service) -> Result<(), String> {
+    let url = format!("http://{}/readyz", config.listen((service.admin_port)(&config.ports())));
+    let answer = http.get(url).timeout(Duration::from_secs(2)).send().await.map_err(|_| "not up yet".to_owned())?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let body: serde_json::Value = answer.json().await.unwrap_or_default();
+    let conditions = body["conditions"].as_object().into_iter().flatten();
+    let failing: Vec<String> = conditions
+        .filter(|(_, text)| text.as_str() != Some("ok"))
+        .map(|(name, text)| format!("{name}: {}", text.as_str().unwrap_or_default()))
+        .collect();
+    Err(failing.join(", "))
+}
+
+/// The first SIGINT or SIGTERM asks for an end in good order, the second one for an end at once.
+fn listen_for_signals(stop: &Stop) -> Outcome {
+    let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Unavailable)?;
+    let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Unavailable)?;
+    let stop = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "it lasts as long as the process and cannot panic")]
+    tokio::spawn(async move {
+        for token in [stop.gently, stop.now] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(())
+}
