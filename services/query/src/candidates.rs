@@ -14,8 +14,11 @@ const IDENTIFIERS_MAX: i64 = 20;
 
 /// Describes these customers, in this order.
 pub(crate) async fn describe(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Value, sqlx::Error> {
-    let rows: Vec<(Uuid, String, bool)> =
-        sqlx::query_as(include_str!("../sql/candidates.sql")).bind(ids).bind(IDENTIFIERS_MAX).fetch_all(connection).await?;
+    let rows: Vec<(Uuid, String, bool)> = sqlx::query_as(include_str!("../sql/candidates.sql"))
+        .bind(ids)
+        .bind(IDENTIFIERS_MAX)
+        .fetch_all(connection)
+        .await?;
     let mut named: BTreeMap<Uuid, Vec<(bool, Identifier)>> = BTreeMap::new();
     for (id, text, is_hub) in rows {
         if let Some(identifier) = Identifier::parse(&text) {
@@ -38,7 +41,9 @@ fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' => out.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

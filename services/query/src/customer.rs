@@ -41,7 +41,9 @@ pub(crate) async fn resolve(snapshot: &mut Snapshot, reference: &Reference) -> R
     };
     let problem = match found {
         Found::Customer(customer) => return Ok(customer),
-        Found::Nobody => Problem::new(Kind::NoSuchCustomer, "no event that the read models have folded names this reference"),
+        Found::Nobody => {
+            Problem::new(Kind::NoSuchCustomer, "no event that the read models have folded names this reference")
+        }
         Found::Several { ids, why } => {
             let candidates = candidates::describe(snapshot.connection(), &ids).await?;
             Problem::new(Kind::SeveralCustomers, why).with("candidates", candidates)
@@ -61,11 +63,17 @@ enum Found {
 }
 
 async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Found, sqlx::Error> {
-    let row: Option<(Option<Uuid>,)> = sqlx::query_as(include_str!("../sql/subject.sql")).bind(id).fetch_optional(&mut *connection).await?;
+    let row: Option<(Option<Uuid>,)> =
+        sqlx::query_as(include_str!("../sql/subject.sql")).bind(id).fetch_optional(&mut *connection).await?;
     let Some((Some(customer_id),)) = row else {
         // The mapping may lag behind: the subject stands for itself.
-        let owns: bool = sqlx::query_scalar(include_str!("../sql/owns_anything.sql")).bind(id).fetch_one(connection).await?;
-        return Ok(if owns { Found::Customer(Customer { id, subjects: vec![id], mapped: false }) } else { Found::Nobody });
+        let owns: bool =
+            sqlx::query_scalar(include_str!("../sql/owns_anything.sql")).bind(id).fetch_one(connection).await?;
+        return Ok(if owns {
+            Found::Customer(Customer { id, subjects: vec![id], mapped: false })
+        } else {
+            Found::Nobody
+        });
     };
     let split: Vec<Uuid> = sqlx::query_scalar(include_str!("../sql/split_off.sql"))
         .bind(id)
@@ -77,24 +85,38 @@ async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Found, sqlx::E
         return mapped(connection, customer_id).await;
     }
     let ids = std::iter::once(customer_id).chain(split).collect();
-    Ok(Found::Several { ids, why: "this id was given out before its customer was taken apart; ask with an identifier of the one you mean" })
+    Ok(Found::Several {
+        ids,
+        why: "this id was given out before its customer was taken apart; ask with an identifier of the one you mean",
+    })
 }
 
 async fn by_identifier(connection: &mut PgConnection, identifier: &Identifier) -> Result<Found, sqlx::Error> {
     let groups = !identifier.kind().links();
-    let sql = if groups { include_str!("../sql/group_customers.sql") } else { include_str!("../sql/identifier_customers.sql") };
-    let ids: Vec<Uuid> = sqlx::query_scalar(sql).bind(identifier.to_string()).bind(candidates::MAX).fetch_all(&mut *connection).await?;
+    let sql = if groups {
+        include_str!("../sql/group_customers.sql")
+    } else {
+        include_str!("../sql/identifier_customers.sql")
+    };
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar(sql).bind(identifier.to_string()).bind(candidates::MAX).fetch_all(&mut *connection).await?;
     match ids[..] {
         [] => Ok(Found::Nobody),
         // A group is never a customer, not even one with a single known member.
-        _ if groups => Ok(Found::Several { ids, why: "accounts, partners and households group people; these are theirs" }),
+        _ if groups => {
+            Ok(Found::Several { ids, why: "accounts, partners and households group people; these are theirs" })
+        }
         [id] => mapped(connection, id).await,
-        _ => Ok(Found::Several { ids, why: "this identifier is shared by several customers; ask with one that is theirs alone" }),
+        _ => Ok(Found::Several {
+            ids,
+            why: "this identifier is shared by several customers; ask with one that is theirs alone",
+        }),
     }
 }
 
 async fn mapped(connection: &mut PgConnection, id: Uuid) -> Result<Found, sqlx::Error> {
-    let subjects = sqlx::query_scalar(include_str!("../sql/customer_subjects.sql")).bind(id).fetch_all(connection).await?;
+    let subjects =
+        sqlx::query_scalar(include_str!("../sql/customer_subjects.sql")).bind(id).fetch_all(connection).await?;
     Ok(Found::Customer(Customer { id, subjects, mapped: true }))
 }
 
@@ -173,7 +195,8 @@ async fn identifiers(connection: &mut PgConnection, customer: &Customer) -> Resu
         .bind(&customer.subjects)
         .fetch_all(connection)
         .await?;
-    let mut found: Vec<_> = rows.into_iter().filter_map(|(text, is_hub, first)| Some((Identifier::parse(&text)?, is_hub, first))).collect();
+    let mut found: Vec<_> =
+        rows.into_iter().filter_map(|(text, is_hub, first)| Some((Identifier::parse(&text)?, is_hub, first))).collect();
     found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let shown = found.into_iter().map(|(identifier, is_hub, first)| {
         let first = Stamp::from_bytes(first);
@@ -190,11 +213,18 @@ async fn identifiers(connection: &mut PgConnection, customer: &Customer) -> Resu
 }
 
 async fn conflicts(connection: &mut PgConnection, customer: &Customer) -> Result<Box<RawValue>, Problem> {
-    let text = sqlx::query_scalar(include_str!("../sql/customer_conflicts.sql")).bind(customer.id).fetch_one(connection).await?;
+    let text = sqlx::query_scalar(include_str!("../sql/customer_conflicts.sql"))
+        .bind(customer.id)
+        .fetch_one(connection)
+        .await?;
     raw(text)
 }
 
-async fn of_subjects(connection: &mut PgConnection, sql: &'static str, subjects: &[Uuid]) -> Result<Box<RawValue>, Problem> {
+async fn of_subjects(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    subjects: &[Uuid],
+) -> Result<Box<RawValue>, Problem> {
     raw(sqlx::query_scalar(sql).bind(subjects).fetch_one(connection).await?)
 }
 

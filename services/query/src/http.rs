@@ -99,13 +99,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 type Reply = Result<Answer, Problem>;
 
-async fn customer(State(app): State<Arc<App>>, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>) -> Reply {
+async fn customer(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Asked, Problem>,
+) -> Reply {
     let (Asked { params, wanted }, reference) = (asked?, read_reference(path, &app)?);
     params.finish()?;
     customer::page(&app, &reference, &wanted).await
 }
 
-async fn timeline(State(app): State<Arc<App>>, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>) -> Reply {
+async fn timeline(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Asked, Problem>,
+) -> Reply {
     let (Asked { mut params, wanted }, reference) = (asked?, read_reference(path, &app)?);
     let filter = timeline::Filter::take(&mut params);
     params.finish()?;
@@ -143,7 +151,8 @@ async fn observe(State(app): State<Arc<App>>, route: Option<MatchedPath>, reques
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let mut response = match app.slots.try_acquire() {
         Ok(_slot) => next.run(request).await,
-        Err(_) => Problem::new(Kind::Busy, "too many requests are being answered; ask again after Retry-After").into_response(),
+        Err(_) => Problem::new(Kind::Busy, "too many requests are being answered; ask again after Retry-After")
+            .into_response(),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let took = began.elapsed();

@@ -59,7 +59,9 @@ impl LogEnd {
         let state = self.state.lock().await;
         let Some(log) = &state.log else { return Err("the log is not open".into()) };
         match timeout(ASK_TIMEOUT, log.read_at(offsets)).await {
-            Ok(Ok(records)) => Ok(records.into_iter().map(|(partition, record)| (partition, record.received_at)).collect()),
+            Ok(Ok(records)) => {
+                Ok(records.into_iter().map(|(partition, record)| (partition, record.received_at)).collect())
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(late()),
         }

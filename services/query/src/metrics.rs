@@ -14,7 +14,11 @@ pub const WAITING: &str = "rapport_query_waiting";
 /// Tells the recorder what they mean.
 pub(crate) fn describe() {
     metrics::describe_counter!(REQUESTS, "Requests answered, by route and status");
-    metrics::describe_histogram!(REQUEST_SECONDS, metrics::Unit::Seconds, "How long answers took, waiting included, by route");
+    metrics::describe_histogram!(
+        REQUEST_SECONDS,
+        metrics::Unit::Seconds,
+        "How long answers took, waiting included, by route"
+    );
     metrics::describe_gauge!(WAITING, "Requests that wait for a position");
 }
 

@@ -57,10 +57,19 @@ async fn read(snapshot: &mut Snapshot) -> Result<Vec<Generation>, sqlx::Error> {
     }
     let rows: Vec<(String, String, i64, i64)> =
         sqlx::query_as(include_str!("../sql/models.sql")).fetch_all(snapshot.connection()).await?;
-    Ok(rows.into_iter().map(|(model, definition, dead_letters, now)| Generation { model, definition, dead_letters, now }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(model, definition, dead_letters, now)| Generation { model, definition, dead_letters, now })
+        .collect())
 }
 
-fn model(generation: &Generation, reached: &Reached, progress: &Progress, ends: &Ends, lag_seconds: Option<f64>) -> Value {
+fn model(
+    generation: &Generation,
+    reached: &Reached,
+    progress: &Progress,
+    ends: &Ends,
+    lag_seconds: Option<f64>,
+) -> Value {
     let lags = ends.as_ref().ok().map(|ends| lags(reached, ends));
     let mut partitions: BTreeMap<i32, Value> = BTreeMap::new();
     let known = reached.next.keys().chain(ends.iter().flat_map(|e| e.keys()));
@@ -89,7 +98,9 @@ fn model(generation: &Generation, reached: &Reached, progress: &Progress, ends: 
 /// Events between a model and the log's end. What the snapshot read first can only be behind what Kafka says later; a
 /// log that ends earlier is another or a truncated one, and the projector's to complain about.
 fn lags(reached: &Reached, ends: &Offsets) -> BTreeMap<i32, i64> {
-    ends.iter().map(|(partition, end)| (*partition, (end - reached.next.get(partition).copied().unwrap_or(0)).max(0))).collect()
+    ends.iter()
+        .map(|(partition, end)| (*partition, (end - reached.next.get(partition).copied().unwrap_or(0)).max(0)))
+        .collect()
 }
 
 /// How long the oldest event that the model has not folded has been waiting since its receipt: seconds, 0 where it

@@ -37,7 +37,11 @@ impl Params {
         match text.parse::<u64>() {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                self.fault("out_of_range", name, format!("{name} is a whole number from {} to {}", range.start(), range.end()));
+                self.fault(
+                    "out_of_range",
+                    name,
+                    format!("{name} is a whole number from {} to {}", range.start(), range.end()),
+                );
                 None
             }
         }
@@ -61,7 +65,8 @@ impl Params {
 
     /// All taken: what is left over is unknown here.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let mut unknown: Vec<String> = std::mem::take(&mut self.given).into_iter().map(|(name, _)| clip(&name)).collect();
+        let mut unknown: Vec<String> =
+            std::mem::take(&mut self.given).into_iter().map(|(name, _)| clip(&name)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         for name in unknown {

@@ -9,7 +9,8 @@ use serde_json::Value;
 /// The header that carries a position, on requests and on answers.
 pub(crate) const POSITION_HEADER: HeaderName = HeaderName::from_static("rapport-position");
 /// What a client learns of our own mistakes.
-pub(crate) const INTERNAL: &str = "the question could not be answered because of a mistake in this service; its log says more";
+pub(crate) const INTERNAL: &str =
+    "the question could not be answered because of a mistake in this service; its log says more";
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +140,12 @@ impl From<sqlx::Error> for Problem {
         }
         let detail = match kind {
             Kind::Busy => "every database connection of this service is busy; ask again after Retry-After",
-            Kind::Unavailable => "PostgreSQL does not answer at the moment; publishing goes on, ask again after Retry-After",
-            Kind::ModelsNotReady => "a read model's tables are not there yet; they come with its projector's first start",
+            Kind::Unavailable => {
+                "PostgreSQL does not answer at the moment; publishing goes on, ask again after Retry-After"
+            }
+            Kind::ModelsNotReady => {
+                "a read model's tables are not there yet; they come with its projector's first start"
+            }
             _ => INTERNAL,
         };
         Self::new(kind, detail)
@@ -151,9 +156,11 @@ impl From<sqlx::Error> for Problem {
 fn classify(error: &sqlx::Error) -> Kind {
     match error {
         sqlx::Error::PoolTimedOut => Kind::Busy,
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
-            Kind::Unavailable
-        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => Kind::Unavailable,
         sqlx::Error::Database(refusal) => match refusal.code().as_deref() {
             // A view that a new generation is just being given, or a schema that nobody has made yet.
             Some("42P01" | "3F000") => Kind::ModelsNotReady,

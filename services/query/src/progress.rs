@@ -76,7 +76,8 @@ impl Progress {
         for (log_id, model, generation, schema, partition, next) in rows {
             progress.log_id = progress.log_id.or(log_id);
             let (Some(model), Some(generation), Some(schema)) = (model, generation, schema) else { continue };
-            let reached = progress.models.entry(model).or_insert_with(|| Reached { generation, schema, next: Offsets::new() });
+            let reached =
+                progress.models.entry(model).or_insert_with(|| Reached { generation, schema, next: Offsets::new() });
             if let (Some(partition), Some(next)) = (partition, next) {
                 reached.next.insert(partition, next);
             }
@@ -119,7 +120,10 @@ impl Progress {
         let mut models = serde_json::Map::new();
         for (name, reached) in &self.models {
             let token = self.log_id.map(|log_id| Position::new(log_id, reached.next.clone()).token());
-            models.insert(name.clone(), json!({"generation": reached.generation, "position": token, "offsets": reached.next}));
+            models.insert(
+                name.clone(),
+                json!({"generation": reached.generation, "position": token, "offsets": reached.next}),
+            );
         }
         Value::Object(models)
     }
@@ -136,7 +140,10 @@ mod tests {
 
     fn progress(offsets: [&[(i32, i64)]; 3]) -> Progress {
         let models = MODELS.iter().zip(offsets).map(|(model, next)| {
-            ((*model).to_owned(), Reached { generation: 1, schema: String::new(), next: next.iter().copied().collect() })
+            (
+                (*model).to_owned(),
+                Reached { generation: 1, schema: String::new(), next: next.iter().copied().collect() },
+            )
         });
         Progress { log_id: Some(Uuid::from_u128(1)), models: models.collect() }
     }
@@ -145,7 +152,9 @@ mod tests {
         match progress.compare(position) {
             Compared::Reached => vec!["reached".into()],
             Compared::OtherLog => vec!["other log".into()],
-            Compared::Behind(places) => places.iter().map(|b| format!("{} {}: {:?} < {}", b.model, b.partition, b.next, b.wanted)).collect(),
+            Compared::Behind(places) => {
+                places.iter().map(|b| format!("{} {}: {:?} < {}", b.model, b.partition, b.next, b.wanted)).collect()
+            }
         }
     }
 
@@ -154,13 +163,19 @@ mod tests {
         let wanted = Position::new(Uuid::from_u128(1), Offsets::from([(0, 5), (1, 2)]));
         let check = |offsets, expected: &[&str]| assert_eq!(behind(&progress(offsets), &wanted), expected);
         check([&[(0, 5), (1, 2)], &[(0, 9), (1, 2)], &[(0, 5), (1, 3)]], &["reached"]);
-        check([&[(0, 5), (1, 2)], &[(0, 4), (1, 2)], &[(0, 5), (1, 1)]], &["sales 0: Some(4) < 5", "service 1: Some(1) < 2"]);
+        check(
+            [&[(0, 5), (1, 2)], &[(0, 4), (1, 2)], &[(0, 5), (1, 1)]],
+            &["sales 0: Some(4) < 5", "service 1: Some(1) < 2"],
+        );
         // A live partition without a checkpoint is not reached.
         check([&[(0, 5), (1, 2)], &[(0, 5)], &[(0, 5), (1, 2)]], &["sales 1: None < 2"]);
 
         let mut apart = Position::of_models(
             Uuid::from_u128(1),
-            BTreeMap::from([("sales".to_owned(), Offsets::from([(0, 3)])), ("service".to_owned(), Offsets::from([(0, 4)]))]),
+            BTreeMap::from([
+                ("sales".to_owned(), Offsets::from([(0, 3)])),
+                ("service".to_owned(), Offsets::from([(0, 4)])),
+            ]),
         );
         assert_eq!(behind(&progress([&[], &[(0, 3)], &[(0, 3)]]), &apart), ["service 0: Some(3) < 4"]);
         apart.log_id = Uuid::from_u128(2);

@@ -32,7 +32,8 @@ impl Wanted {
     /// From the header `Rapport-Position` or the parameter `position`; the parameter wins, being the more deliberate.
     pub(crate) fn take(params: &mut Params, header: Option<&str>, wait_default: Duration) -> Result<Self, Problem> {
         let wait = params.number("wait_ms", 0..=WAIT_MS_MAX).map_or(wait_default, Duration::from_millis);
-        let token = params.take("position").or_else(|| header.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned));
+        let token =
+            params.take("position").or_else(|| header.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned));
         let position = match token {
             Some(token) => Some(Position::parse(&token).map_err(|why| Problem::new(Kind::Position, why.to_string()))?),
             None => None,
@@ -70,7 +71,10 @@ impl Snapshot {
             }
             snapshot.close().await?;
             if waiting.until(position, deadline).await == Waited::Unavailable {
-                return Err(Problem::new(Kind::Unavailable, "PostgreSQL does not answer at the moment; ask again after Retry-After"));
+                return Err(Problem::new(
+                    Kind::Unavailable,
+                    "PostgreSQL does not answer at the moment; ask again after Retry-After",
+                ));
             }
         }
     }
@@ -101,7 +105,10 @@ impl Snapshot {
         let missing = self.progress.missing();
         if let (true, Some(graph)) = (missing.is_empty(), self.progress.models.get("customer360")) {
             let path = format!("\"{}\", pg_catalog", graph.schema.replace('"', "\"\""));
-            sqlx::query("SELECT set_config('search_path', $1, true)").bind(path).execute(&mut *self.transaction).await?;
+            sqlx::query("SELECT set_config('search_path', $1, true)")
+                .bind(path)
+                .execute(&mut *self.transaction)
+                .await?;
             return Ok(&mut self.transaction);
         }
         let detail = format!("no live generation of {}; is its projector running?", missing.join(", "));
@@ -120,7 +127,8 @@ impl Snapshot {
 
     async fn find_dead_letters(&mut self, position: &Position) -> Result<(), Problem> {
         let letters = positions::dead_letters(&mut self.transaction, position).await?;
-        self.dead_letters = (!letters.is_empty()).then(|| letters.iter().take(DEAD_LETTERS_MAX).map(dead_letter).collect());
+        self.dead_letters =
+            (!letters.is_empty()).then(|| letters.iter().take(DEAD_LETTERS_MAX).map(dead_letter).collect());
         Ok(())
     }
 }

@@ -45,7 +45,11 @@ impl Filter {
         let cursor = params.take("cursor");
         let before = cursor.as_deref().and_then(read_cursor);
         if cursor.is_some() && before.is_none() {
-            params.fault("bad_cursor", "cursor", "cursor is the next_cursor of an earlier page; begin again without it".into());
+            params.fault(
+                "bad_cursor",
+                "cursor",
+                "cursor is the next_cursor of an earlier page; begin again without it".into(),
+            );
         }
         Self {
             channel: params.take("channel"),
@@ -79,7 +83,12 @@ struct Page {
 }
 
 /// Answers with one page.
-pub(crate) async fn page(app: &App, reference: &Reference, filter: &Filter, wanted: &Wanted) -> Result<Answer, Problem> {
+pub(crate) async fn page(
+    app: &App,
+    reference: &Reference,
+    filter: &Filter,
+    wanted: &Wanted,
+) -> Result<Answer, Problem> {
     let mut snapshot = Snapshot::at(&app.pool, &app.waiting, wanted).await?;
     let customer = customer::resolve(&mut snapshot, reference).await?;
     let limit = filter.limit.unwrap_or(LIMIT_DEFAULT);
@@ -119,7 +128,9 @@ async fn read(
     let mut items = Vec::with_capacity(rows.len());
     let mut last = None;
     for (stamp, _, item) in rows.into_iter().take(limit as usize) {
-        items.push(RawValue::from_string(item).map_err(|e| Problem::internal("PostgreSQL's JSON cannot be passed on", &e))?);
+        items.push(
+            RawValue::from_string(item).map_err(|e| Problem::internal("PostgreSQL's JSON cannot be passed on", &e))?,
+        );
         last = Some(stamp);
     }
     let more = found > items.len() as i64;

@@ -1,0 +1,9 @@
+//! The query service on a real Kafka and PostgreSQL, with the real projectors folding beside it.
+
+mod asking;
+mod identities;
+mod outages;
+mod paging;
+mod positions;
+mod statements;
+mod world;
