@@ -22,14 +22,19 @@ pub(crate) struct BodyReader {
 #[derive(Debug)]
 pub(crate) struct ReadBody {
     pub(crate) bytes: Bytes,
-    _charge: Option<OwnedSemaphorePermit>,
+    charge: Option<OwnedSemaphorePermit>,
 }
 
+/// What an event costs beside its own bytes: its record, its result, its share of the answer. Without it a short body
+/// of many tiny events would hold far more memory than it was charged for.
+const EVENT_BYTES: usize = 1024;
+
 impl BodyReader {
-    /// `bytes_max`: of one body. `in_flight_bytes_max`: of all bodies being worked on. `timeout`: from the first byte of
-    /// a body to its last.
-    pub(crate) fn new(bytes_max: usize, in_flight_bytes_max: usize, timeout: Duration) -> Self {
-        let budget = in_flight_bytes_max.clamp(bytes_max, Semaphore::MAX_PERMITS);
+    /// `bytes_max` and `events_max`: of one body. `in_flight_bytes_max`: of all being worked on, at least what one needs.
+    /// `timeout`: from a request's headers to the end of its body.
+    pub(crate) fn new(bytes_max: usize, events_max: usize, in_flight_bytes_max: usize, timeout: Duration) -> Self {
+        let one = bytes_max.saturating_add(events_max.saturating_mul(EVENT_BYTES));
+        let budget = in_flight_bytes_max.max(one).min(Semaphore::MAX_PERMITS);
         Self { bytes_max, timeout, budget: Arc::new(Semaphore::new(budget)) }
     }
 
@@ -67,7 +72,12 @@ impl BodyReader {
             joined.extend_from_slice(&data);
         }
         let bytes = if joined.is_empty() { first } else { joined.freeze() };
-        Ok(ReadBody { bytes, _charge: charge })
+        Ok(ReadBody { bytes, charge })
+    }
+
+    /// Charges a body for the events found in it.
+    pub(crate) fn charge_events(&self, body: &mut ReadBody, events: usize) -> Result<(), Refusal> {
+        self.charge(&mut body.charge, events.saturating_mul(EVENT_BYTES))
     }
 
     fn charge(&self, charge: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refusal> {
@@ -88,7 +98,7 @@ mod tests {
     use super::*;
 
     fn reader() -> BodyReader {
-        BodyReader::new(8, 10, Duration::from_millis(50))
+        BodyReader::new(8, 0, 10, Duration::from_millis(50))
     }
 
     fn chunks(chunks: &[&'static str]) -> Body {
@@ -115,6 +125,17 @@ mod tests {
         assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect_err("over"), Refusal::Busy);
         drop(held);
         assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect("a body").bytes, "abcde");
+    }
+
+    #[tokio::test]
+    async fn events_are_charged_beside_their_bytes() {
+        let reader = BodyReader::new(8, 2, 0, Duration::from_millis(50));
+        let mut body = reader.read(chunks(&["[1,2]"]), None).await.expect("a body");
+        reader.charge_events(&mut body, 2).expect("one request always fits");
+        let mut other = reader.read(chunks(&["[1]"]), None).await.expect("a body");
+        assert_eq!(reader.charge_events(&mut other, 1).expect_err("over"), Refusal::Busy);
+        drop(body);
+        reader.charge_events(&mut other, 1).expect("there is room again");
     }
 
     #[tokio::test]

@@ -15,6 +15,9 @@ use serde::Deserialize;
 /// Code of an event longer than the limit.
 pub(crate) const TOO_LARGE: &str = "too_large";
 
+/// At most so many faults of one event are told: a batch of broken events must not grow a hundredfold in memory.
+const FAULTS_MAX: usize = 20;
+
 /// What every event is held to.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -71,7 +74,9 @@ pub(crate) fn too_large(bytes: usize, bytes_max: usize) -> Fault {
     Fault { code: TOO_LARGE, pointer: String::new(), detail }
 }
 
-fn reject(json: &str, faults: Vec<Fault>) -> Judged {
+fn reject(json: &str, mut faults: Vec<Fault>) -> Judged {
+    faults.truncate(FAULTS_MAX);
+    faults.shrink_to_fit();
     Judged { id: id_of(json), warnings: Vec::new(), verdict: Verdict::Reject(faults) }
 }
 

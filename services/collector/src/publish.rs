@@ -20,6 +20,9 @@ use crate::{
 /// After so many events of one request others get a turn on the thread.
 const EVENTS_A_TURN: usize = 256;
 
+/// At most so many bytes of a rejected event are kept: escaped, with its faults, they still fit into a record.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// Appends what is sent. One a collector.
 pub(crate) struct Publisher {
     pub(crate) judge: Judge,
@@ -75,7 +78,9 @@ impl Publisher {
         self.keep_rejected(sent, &mut receipt, deadline).await;
         // An empty batch is acknowledged too, at the position that everyone has reached.
         receipt.position = (!position.next.is_empty() || receipt.results.is_empty()).then(|| position.token());
-        self.log_changes(receipt.retry_because);
+        if !receipt.results.is_empty() {
+            self.log_changes(receipt.retry_because);
+        }
         receipt
     }
 
@@ -120,7 +125,7 @@ impl Publisher {
                 id: result.id.as_deref(),
                 faults,
                 event,
-                bytes_max: self.judge.event_bytes_max,
+                bytes_max: self.judge.event_bytes_max.min(KEPT_BYTES_MAX),
             };
             let key = result.id.clone().unwrap_or_default();
             Some(NewRecord::new(key, kept.to_value()).header("content-type", "application/json"))

@@ -82,18 +82,21 @@ async fn publish(
     let validate_only = validate_only(parts.uri.query())?;
     let announced = content_length(&parts.headers)?;
     let _slot = app.requests.try_acquire().map_err(|_| Refusal::Busy)?;
-    let read = app.bodies.read(body, announced).await?;
+    let mut read = app.bodies.read(body, announced).await?;
     let (received_at, started) = (app.clock.now_us(), Instant::now());
     ::metrics::counter!(metrics::BODY_BYTES_TOTAL).increment(read.bytes.len() as u64);
+    // Cloning bytes shares them: the body stays charged for as long as `read` lives.
+    let bytes = read.bytes.clone();
     let assembled;
     let events = match mode {
-        Mode::Batch => split::array(split::text(&read.bytes)?, app.request_events_max)?,
-        Mode::Structured => vec![split::one(split::text(&read.bytes)?)?],
+        Mode::Batch => split::array(split::text(&bytes)?, app.request_events_max)?,
+        Mode::Structured => vec![split::one(split::text(&bytes)?)?],
         Mode::BinaryJson | Mode::BinaryOther => {
-            assembled = binary::structured(&parts.headers, &read.bytes, mode)?;
+            assembled = binary::structured(&parts.headers, &bytes, mode)?;
             vec![assembled.as_str()]
         }
     };
+    app.bodies.charge_events(&mut read, events.len())?;
     let content_type = content::one_text(&parts.headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let sent = Sent { events, received_at, mode: mode.as_str(), content_type, validate_only };
     let receipt = app.publisher.publish(&sent).await;
@@ -103,7 +106,7 @@ async fn publish(
 
 fn validate_only(query: Option<&str>) -> Result<bool, Refusal> {
     let parameters = query.unwrap_or_default().split('&').map(|p| p.split_once('=').unwrap_or((p, "true")));
-    match parameters.filter(|(name, _)| *name == "validate_only").last() {
+    match parameters.rev().find(|(name, _)| *name == "validate_only") {
         None | Some((_, "false")) => Ok(false),
         Some((_, "true")) => Ok(true),
         Some((_, other)) => Err(Refusal::Parameter(format!("validate_only is true or false, not {other:?}"))),

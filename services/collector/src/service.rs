@@ -73,7 +73,7 @@ pub struct Limits {
     pub request_events_max: usize,
     /// How far `time` may lie ahead of receipt.
     pub time_ahead_max: Duration,
-    /// Bytes of all bodies being worked on.
+    /// Bytes of all bodies being worked on, 1 KiB added for each event in them. At least what one request needs.
     pub in_flight_bytes_max: usize,
     /// Bytes of records waiting for Kafka.
     pub queue_bytes_max: u64,
@@ -218,7 +218,12 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
             publish_timeout: options.publish_timeout,
             failing: AtomicBool::new(false),
         },
-        bodies: BodyReader::new(limits.request_bytes_max, limits.in_flight_bytes_max, limits.body_timeout),
+        bodies: BodyReader::new(
+            limits.request_bytes_max,
+            limits.request_events_max,
+            limits.in_flight_bytes_max,
+            limits.body_timeout,
+        ),
         requests: Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS)),
         request_events_max: limits.request_events_max,
         clock: options.clock,

@@ -66,6 +66,50 @@ async fn the_three_modes_append_the_same_event() {
 }
 
 #[tokio::test]
+async fn binary_events_of_any_content() {
+    let collector = start(|_| {}).await;
+    let cases: [(&str, &str, &str, &[u8], Value); 5] = [
+        ("image, type of its own", "com.acme.photo", "image/png", b"\x89PNG\xff", json!({"status": "accepted"})),
+        (
+            "text, type of its own",
+            "com.acme.note",
+            "text/plain; charset=latin1",
+            b"caf\xe9",
+            json!({"status": "accepted"}),
+        ),
+        ("no data", "com.acme.ping", "", b"", json!({"status": "accepted"})),
+        ("image as an order", "order.placed", "image/png", b"\x89PNG", json!({"errors": [{"code": "wrong_type"}]})),
+        ("extension", "com.acme.x", "application/json", b"17", json!({"status": "accepted"})),
+    ];
+    for (name, event_type, content_type, body, result) in cases {
+        let (name, event_type, content_type): (&'static str, &'static str, &'static str) =
+            (name, event_type, content_type);
+        let status = if result.get("errors").is_some() { 422 } else { 200 };
+        let headers = vec![
+            ("ce-specversion", "1.0"),
+            ("ce-id", name),
+            ("ce-source", "s"),
+            ("ce-type", event_type),
+            ("ce-tenant", "t%201"),
+        ];
+        let expected = json!({"results": [result]});
+        check(&collector, Case { name, content_type, headers, body: body.to_vec(), status, expected }).await;
+    }
+    for record in collector.records().await {
+        let back: Value =
+            serde_json::from_slice(&rapport_proto::json::write(&decoded(&record).wire, Vec::new())).expect("JSON");
+        assert_eq!(back["tenant"], "t 1");
+        let data = match record.header("ce_type") {
+            Some("com.acme.photo") => json!(["iVBOR/8=", null, "image/png"]),
+            Some("com.acme.note") => json!(["Y2Fm6Q==", null, "text/plain; charset=latin1"]),
+            Some("com.acme.x") => json!([null, 17, "application/json"]),
+            _ => json!([null, null, null]),
+        };
+        assert_eq!(json!([back["data_base64"], back["data"], back["datacontenttype"]]), data);
+    }
+}
+
+#[tokio::test]
 async fn results_stand_in_order_with_the_reasons() {
     let collector = start(|_| {}).await;
     let events = [
@@ -242,5 +286,7 @@ async fn ready(collector: &Running) {
     let admin = |path: &str| client.get(format!("http://{addr}{path}")).send();
     assert_eq!(admin("/readyz").await.expect("an answer").status(), 200);
     assert_eq!(admin("/livez").await.expect("an answer").status(), 200);
-    assert_eq!(admin("/metrics").await.expect("an answer").status(), 200);
+    assert_eq!(collector.post(STRUCTURED, order("counted")).await.status, 200);
+    let metrics = admin("/metrics").await.expect("an answer").text().await.expect("text");
+    assert!(metrics.contains(collector::metrics::EVENTS_TOTAL), "{metrics}");
 }

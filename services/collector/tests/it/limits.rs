@@ -7,29 +7,36 @@ use crate::support::{BATCH, Case, STRUCTURED, batch, check, order, start};
 #[tokio::test]
 async fn unreadable_requests() {
     let collector = start(|_| {}).await;
-    let text = |s: &str| s.as_bytes().to_vec();
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, Vec<u8>, u16, &str)> = vec![
-        ("malformed", STRUCTURED, vec![], text("{\"id\":\n  \"a\",}"), 400, "line 2, column"),
-        ("cut", BATCH, vec![], text("[{\"id\":\"a\"}"), 400, "line 1, column"),
-        ("two values", STRUCTURED, vec![], text("{} {}"), 400, "column 4"),
-        ("empty", STRUCTURED, vec![], vec![], 400, "empty"),
-        ("no utf-8", STRUCTURED, vec![], b"{\"id\":\"\xff\"}".to_vec(), 400, "not UTF-8"),
-        ("no array", BATCH, vec![], text("{}"), 400, "array"),
-        ("plain json", "application/json", vec![], text("{}"), 415, "application/cloudevents+json"),
-        ("no content type", "", vec![], text("{}"), 415, "neither"),
-        ("form", "application/x-www-form-urlencoded", vec![], text("a=b"), 415, "application/cloudevents+json"),
-        ("protobuf", "application/cloudevents+protobuf", vec![], vec![1], 415, "JSON"),
-        ("charset", "application/cloudevents+json; charset=iso-8859-1", vec![], text("{}"), 415, "UTF-8"),
-        ("gzip", STRUCTURED, vec![("content-encoding", "gzip")], vec![0x1f, 0x8b], 415, "gzip"),
-        ("binary, no utf-8", "", vec![("ce-id", "%ff")], text("{}"), 400, "ce-id"),
-        ("binary, malformed", "application/json", vec![("ce-id", "1")], text("{\"a\":}"), 400, "line 1, column 6"),
-        ("binary, data as header", "", vec![("ce-data", "1")], vec![], 400, "ce-data"),
-        ("deep", STRUCTURED, vec![], vec![b'['; 100_000], 400, "line 1"),
+    let case = |name, content_type, body: &[u8], status, detail: &str| Case {
+        name,
+        content_type,
+        headers: vec![],
+        body: body.to_vec(),
+        status,
+        expected: json!({"detail": format!("~{detail}")}),
+    };
+    let with = |header, case: Case| Case { headers: vec![header], ..case };
+    let latin = "application/cloudevents+json; charset=iso-8859-1";
+    let cases = [
+        case("malformed", STRUCTURED, b"{\"id\":\n  \"a\",}", 400, "line 2, column"),
+        case("cut", BATCH, b"[{\"id\":\"a\"}", 400, "line 1, column"),
+        case("two values", STRUCTURED, b"{} {}", 400, "column 4"),
+        case("empty", STRUCTURED, b"", 400, "empty"),
+        case("no utf-8", STRUCTURED, b"{\"id\":\"\xff\"}", 400, "not UTF-8"),
+        case("no array", BATCH, b"{}", 400, "array"),
+        case("deep", STRUCTURED, &vec![b'['; 100_000], 400, "line 1"),
+        case("plain json", "application/json", b"{}", 415, "application/cloudevents+json"),
+        case("no content type", "", b"{}", 415, "neither"),
+        case("form", "application/x-www-form-urlencoded", b"a=b", 415, "application/cloudevents+json"),
+        case("protobuf", "application/cloudevents+protobuf", b"\x01", 415, "JSON"),
+        case("charset", latin, b"{}", 415, "UTF-8"),
+        with(("content-encoding", "gzip"), case("gzip", STRUCTURED, b"\x1f\x8b", 415, "gzip")),
+        with(("ce-id", "%ff"), case("binary, no utf-8", "", b"{}", 400, "ce-id")),
+        with(("ce-id", "1"), case("binary, malformed", "application/json", b"{\"a\":}", 400, "line 1, column 6")),
+        with(("ce-data", "1"), case("binary, data as header", "", b"", 400, "ce-data")),
     ];
-    for (name, content_type, headers, body, status, detail) in cases {
-        let (name, content_type): (&'static str, &'static str) = (name, content_type);
-        let expected = json!({"detail": format!("~{detail}")});
-        check(&collector, Case { name, content_type, headers, body, status, expected }).await;
+    for case in cases {
+        check(&collector, case).await;
     }
     assert_eq!((collector.records().await.len(), collector.rejected().await.len()), (0, 0), "nothing of them is kept");
 }
@@ -88,10 +95,25 @@ async fn an_event_that_is_too_large_is_rejected_alone() {
 }
 
 #[tokio::test]
+async fn a_batch_of_the_worst_events_is_answered_in_bounds() {
+    let collector = start(|_| {}).await;
+    // A hundred faults in two hundred bytes, ten thousand times.
+    let worst = format!("{{\"type\":\"order.placed\",\"data\":{{\"lines\":[{}1]}}}}", "1,".repeat(100));
+    let body = batch(&vec![worst; 10_000]);
+    let expected = json!({"accepted": 0, "rejected": 10_000});
+    let answer =
+        check(&collector, Case { name: "worst", content_type: BATCH, headers: vec![], body, status: 422, expected })
+            .await;
+    assert_eq!(answer.body["results"][9_999]["errors"].as_array().map(Vec::len), Some(20));
+    assert_eq!(collector.rejected().await.len(), 10_000);
+}
+
+#[tokio::test]
 async fn more_requests_or_bytes_than_fit_are_refused_at_once() {
     let collector = start(|options| {
         options.limits.request_bytes_max = 100_000;
-        options.limits.in_flight_bytes_max = 100_000;
+        options.limits.request_events_max = 1;
+        options.limits.in_flight_bytes_max = 0; // what one request needs
         options.limits.requests_max = 2;
     })
     .await;
