@@ -46,6 +46,8 @@ pub(crate) async fn start_on(log: LogOptions, change: impl FnOnce(&mut Options))
     let mut options = Options {
         listen: any_port,
         admin: Some(Admin { listen: any_port, metrics: metrics() }),
+        // Tests share two cores with each other; how fast Kafka is then is not what they are about.
+        publish_timeout: Duration::from_secs(30),
         clock: service_kit::Clock::fixed(domain::time::to_chrono(NOW_US)),
         ..Options::new(log.clone())
     };
@@ -84,7 +86,7 @@ impl Running {
     ) -> Answer {
         let method = method.parse().expect("a method");
         let mut request =
-            self.client.request(method, self.url(path)).body(body.into()).timeout(Duration::from_secs(30));
+            self.client.request(method, self.url(path)).body(body.into()).timeout(Duration::from_secs(60));
         for (name, value) in headers {
             request =
                 request.header(*name, reqwest::header::HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
