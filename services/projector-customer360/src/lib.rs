@@ -21,7 +21,8 @@
 //! | `registers` | last-writer-wins rows of a party |
 //! | `graph` | the stored identity graph: short ways where they are safe, else [`identity::resolve`] over whole clusters |
 //! | `undo` | voids and lesser copies |
-//! | [`queries`] | what the query service asks |
+//!
+//! The query service reads the tables of `sql/schema.sql` by name: they are this crate's interface as much as the views.
 
 mod apply;
 mod copies;
@@ -29,7 +30,6 @@ mod effects;
 mod graph;
 pub mod identity;
 mod model;
-pub mod queries;
 mod registers;
 mod timeline;
 mod undo;

@@ -11,6 +11,8 @@ pub mod hubs;
 pub mod links;
 pub mod node;
 pub mod resolve;
+#[cfg(test)]
+mod tests;
 
 use domain::Stamp;
 use uuid::Uuid;

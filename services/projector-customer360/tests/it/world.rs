@@ -40,8 +40,12 @@ pub(crate) struct World(pub(crate) Direct<Customer360>);
 
 impl World {
     pub(crate) async fn open(model: Customer360) -> Self {
-        let url = test_kit::postgres().await;
-        Self(Direct::open(&url, model, namespace()).await.expect("the tables are created"))
+        Self::at(&test_kit::postgres().await, model).await
+    }
+
+    /// In a database that others use too.
+    pub(crate) async fn at(url: &str, model: Customer360) -> Self {
+        Self(Direct::open(url, model, namespace()).await.expect("the tables are created"))
     }
 
     /// With the tests' limits.

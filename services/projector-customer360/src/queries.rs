@@ -1,1 +1,0 @@
-//! What the query service asks of this model.
