@@ -2,10 +2,14 @@
 //!
 //! | module | responsibility |
 //! |---|---|
+//! | [`compare`] | a model's tables held against the oracle, row by row |
 //! | [`history`] | random histories from a seed |
+//! | [`load`] | a load that knows what was acknowledged, and the check that each is there exactly once |
 //! | [`oracle`] | the read models computed naively from the whole set, to hold the projectors against |
 //! | [`stack`] | the whole product as its users start it, spoken to over HTTP, killed piece by piece |
 
+pub mod compare;
 pub mod history;
+pub mod load;
 pub mod oracle;
 pub mod stack;

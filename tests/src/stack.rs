@@ -153,6 +153,12 @@ impl Stack {
         })
     }
 
+    /// Sends a signal to `up` itself.
+    pub fn signal_up(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.up.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "`up` is not running");
+    }
+
     /// The names of all processes that `up` started.
     pub fn processes(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.data.path().join("run"))
@@ -162,11 +168,6 @@ impl Stack {
             .collect();
         names.sort();
         names
-    }
-
-    /// `up` itself.
-    pub fn up_pid(&self) -> u32 {
-        self.up.id()
     }
 
     /// Ends `up` as Ctrl-C does and checks that nothing is left running.
@@ -242,6 +243,7 @@ fn spawn(data: &Path, base: u16, settings: &[(&str, &str)]) -> Child {
     let log = File::options().create(true).append(true).open(data.join("up.log")).expect("a log file");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
     let mut command = Command::new(binary());
+    command.env("RAPPORT_STACK_DIR", test_kit::stack_dir());
     command.args(["up", "--data-dir"]).arg(data).args(["--port-base", &base.to_string()]).current_dir(root);
     for (name, value) in settings {
         command.env(format!("RAPPORT_{}", name.to_uppercase()), value);

@@ -2,29 +2,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{Identifier, Interaction, Kind, Namespace, Subject};
+use domain::{Identifier, Interaction, Kind, Namespace, Stamp, Subject};
 use rapport_proto::v1::interaction::Data;
 use uuid::Uuid;
 
-/// A subject: the identifiers it is made of, and when it was first named (microseconds UTC).
+/// A subject: the identifiers it is made of, and the first event that names it.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// Strongest first.
     pub identifiers: Vec<Identifier>,
-    /// The least `occurred_at` of the events that name it.
-    pub first_at: i64,
+    /// The least stamp of the events that name it.
+    pub first: Stamp,
 }
 
 /// An unordered pair, the lesser text first.
 pub type Pair = (Identifier, Identifier);
 
-/// A link that is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What was said of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Time of the first assertion after the last revocation, microseconds UTC.
-    pub since: i64,
-    /// Whether somebody asserted it, rather than an event implying it.
+    /// On: the first assertion after the last revocation. Off: the last revocation.
+    pub since: Stamp,
+    /// Whether it counts as a link.
+    pub on: bool,
+    /// Whether somebody said it, rather than an event implying it.
     pub explicit: bool,
+}
+
+/// A link that is on and left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The unique kind of which there would be two values.
+    pub kind: &'static str,
+    /// On the side of the pair's first; of values that are one, the least.
+    pub left_value: String,
+    /// On the side of the pair's second.
+    pub right_value: String,
 }
 
 /// The whole graph.
@@ -34,10 +47,10 @@ pub struct Graph {
     pub subjects: BTreeMap<Uuid, Named>,
     /// Identifiers too widely shared to tell people apart.
     pub hubs: BTreeSet<Identifier>,
-    /// Links that are on.
+    /// Every pair that something was said of.
     pub links: BTreeMap<Pair, Link>,
     /// Links that are on and left out, because they would join two values of a unique kind.
-    pub conflicts: BTreeSet<Pair>,
+    pub conflicts: BTreeMap<Pair, Conflict>,
     /// subject -> customer.
     pub customers: BTreeMap<Uuid, Uuid>,
     /// identifier -> customer, for those that belong to one.
@@ -60,8 +73,10 @@ fn subjects(events: &[&Interaction], namespace: &Namespace) -> BTreeMap<Uuid, Na
         let singles = event.participants.iter().cloned().chain(sides(event).into_iter().flat_map(|(l, r, _)| [l, r]));
         let named = event.subject.clone().into_iter().chain(singles.filter_map(|i| Subject::new(namespace, [i])));
         for subject in named {
-            let entry = subjects.entry(subject.id).or_insert(Named { identifiers: subject.identifiers, first_at: event.occurred_at });
-            entry.first_at = entry.first_at.min(event.occurred_at);
+            let entry = subjects.entry(subject.id).or_insert_with(|| Named { identifiers: subject.identifiers, first: event.stamp.clone() });
+            if event.stamp < entry.first {
+                entry.first = event.stamp.clone();
+            }
         }
     }
     subjects
@@ -111,13 +126,15 @@ fn pair(a: &Identifier, b: &Identifier) -> Pair {
 }
 
 fn links(events: &[&Interaction], subjects: &BTreeMap<Uuid, Named>, hubs: &BTreeSet<Identifier>) -> BTreeMap<Pair, Link> {
-    let mut implied: BTreeMap<Pair, i64> = BTreeMap::new();
+    let mut implied: BTreeMap<Pair, Stamp> = BTreeMap::new();
     for subject in subjects.values() {
         let plain: Vec<_> = subject.identifiers.iter().filter(|i| !hubs.contains(i)).collect();
         let Some(anchor) = plain.iter().min() else { continue };
         for other in plain.iter().filter(|o| o != &anchor) {
-            let since = implied.entry(pair(anchor, other)).or_insert(subject.first_at);
-            *since = (*since).min(subject.first_at);
+            let since = implied.entry(pair(anchor, other)).or_insert_with(|| subject.first.clone());
+            if subject.first < *since {
+                *since = subject.first.clone();
+            }
         }
     }
     let mut said: BTreeMap<Pair, Vec<(&Interaction, bool)>> = BTreeMap::new();
@@ -127,21 +144,20 @@ fn links(events: &[&Interaction], subjects: &BTreeMap<Uuid, Named>, hubs: &BTree
         }
     }
     let mut links: BTreeMap<Pair, Link> =
-        implied.iter().map(|(pair, since)| (pair.clone(), Link { since: *since, explicit: false })).collect();
+        implied.iter().map(|(pair, since)| (pair.clone(), Link { since: since.clone(), on: true, explicit: false })).collect();
     for (pair, mut said) in said {
         said.sort_by(|a, b| a.0.stamp.cmp(&b.0.stamp));
-        let last_revocation = said.iter().rposition(|(_, asserted)| !asserted);
-        let first_after = said.get(last_revocation.map_or(0, |i| i + 1));
-        match first_after {
-            None => {
-                links.remove(&pair);
+        let revoked = said.iter().rposition(|(_, asserted)| !asserted);
+        let link = match (revoked, said.get(revoked.map_or(0, |i| i + 1))) {
+            (Some(revoked), None) => Link { since: said[revoked].0.stamp.clone(), on: false, explicit: true },
+            (Some(_), Some((again, _))) => Link { since: again.stamp.clone(), on: true, explicit: true },
+            (None, first) => {
+                let said = first.map(|(event, _)| &event.stamp);
+                let since = said.into_iter().chain(implied.get(&pair)).min().expect("something was said").clone();
+                Link { since, on: true, explicit: true }
             }
-            Some((event, _)) => {
-                let earlier = if last_revocation.is_none() { implied.get(&pair).copied() } else { None };
-                let since = earlier.map_or(event.occurred_at, |i| i.min(event.occurred_at));
-                links.insert(pair, Link { since, explicit: true });
-            }
-        }
+        };
+        links.insert(pair, link);
     }
     links
 }
@@ -164,7 +180,7 @@ fn join(graph: &mut Graph) {
             node(&mut component, Ok(identifier.clone()));
         }
     }
-    for (a, b) in graph.links.keys() {
+    for (a, b) in graph.links.iter().filter(|(_, l)| l.on).map(|(p, _)| p) {
         node(&mut component, Ok(a.clone()));
         node(&mut component, Ok(b.clone()));
     }
@@ -174,7 +190,7 @@ fn join(graph: &mut Graph) {
     let at = |component: &BTreeMap<Node, usize>, i: &Identifier| component[&Ok(i.clone())];
 
     // Aliases first: two values of one unique kind that somebody said are one.
-    for (a, b) in graph.links.iter().filter(|((a, b), l)| l.explicit && a.kind() == b.kind() && a.kind().is_unique()).map(|(p, _)| p) {
+    for (a, b) in graph.links.iter().filter(|((a, b), l)| l.on && l.explicit && a.kind() == b.kind() && a.kind().is_unique()).map(|(p, _)| p) {
         let (x, y) = (at(&component, a), at(&component, b));
         merge(&mut component, x, y);
     }
@@ -182,25 +198,28 @@ fn join(graph: &mut Graph) {
     let value: BTreeMap<Identifier, usize> =
         component.iter().filter_map(|(n, c)| n.as_ref().ok().filter(|i| i.kind().is_unique()).map(|i| (i.clone(), *c))).collect();
 
-    let mut ordered: Vec<(&Pair, &Link)> = graph.links.iter().collect();
-    ordered.sort_by_key(|(pair, link)| (pair.0.kind().rank().max(pair.1.kind().rank()), link.since, pair.0.to_string(), pair.1.to_string()));
+    let mut ordered: Vec<(&Pair, &Link)> = graph.links.iter().filter(|(_, l)| l.on).collect();
+    ordered.sort_by_key(|(pair, link)| {
+        let weaker = pair.0.kind().rank().max(pair.1.kind().rank());
+        (weaker, link.since.occurred_at(), pair.0.to_string(), pair.1.to_string())
+    });
     for (pair, _) in ordered {
         let (x, y) = (at(&component, &pair.0), at(&component, &pair.1));
         if x == y {
             continue;
         }
-        let clash = ["customer_no", "user_id"].iter().any(|kind| {
-            let values: BTreeSet<usize> = component
-                .iter()
-                .filter(|(_, c)| **c == x || **c == y)
-                .filter_map(|(n, _)| n.as_ref().ok().filter(|i| i.kind().as_str() == *kind).and_then(|i| value.get(i)).copied())
-                .collect();
-            values.len() > 1
-        });
-        if clash {
-            graph.conflicts.insert(pair.clone());
-        } else {
-            merge(&mut component, x, y);
+        // The least value of a unique kind that a component holds: of alias classes it has one at most.
+        let held = |c: usize, kind: &str| {
+            let of_kind = component.iter().filter(|(_, at)| **at == c).filter_map(|(n, _)| n.as_ref().ok());
+            of_kind.filter(|i| i.kind().as_str() == kind).min().cloned()
+        };
+        let clash = ["customer_no", "user_id"].iter().find_map(|kind| Some((*kind, held(x, kind)?, held(y, kind)?)));
+        match clash {
+            Some((kind, left, right)) => {
+                let conflict = Conflict { kind, left_value: least(&value, &left), right_value: least(&value, &right) };
+                graph.conflicts.insert(pair.clone(), conflict);
+            }
+            None => merge(&mut component, x, y),
         }
     }
 
@@ -210,11 +229,17 @@ fn join(graph: &mut Graph) {
         let c = component[&anchor(graph, id, named)];
         of_subject.insert(*id, c);
         let rank = named.identifiers.first().map_or(u8::MAX, |i| i.kind().rank());
-        let candidate = (named.first_at, rank, *id);
+        let candidate = (named.first.occurred_at(), rank, *id);
         let best = earliest.entry(c).or_insert(candidate);
         *best = (*best).min(candidate);
     }
     graph.customers = of_subject.into_iter().map(|(s, c)| (s, earliest[&c].2)).collect();
     graph.identifiers =
         component.iter().filter_map(|(n, c)| Some((n.as_ref().ok()?.clone(), earliest.get(c)?.2))).collect();
+}
+
+/// The least of the values that are one with this one.
+fn least(classes: &BTreeMap<Identifier, usize>, of: &Identifier) -> String {
+    let class = classes.get(of);
+    classes.iter().filter(|(_, c)| Some(*c) == class).map(|(i, _)| i).min().unwrap_or(of).value().to_owned()
 }

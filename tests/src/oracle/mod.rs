@@ -1,11 +1,15 @@
 //! The oracle: every read model computed naively from the whole set of records, in another way than the projectors do
 //! it. Slow, short, and without a database. What it says is what the tables must say.
 
+pub mod customer360;
 pub mod identity;
+pub mod sales;
+pub mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{EventId, Interaction, Namespace};
+use serde_json::{Value, value::RawValue};
 
 use crate::history::Recorded;
 
@@ -46,4 +50,52 @@ impl Set {
     pub fn facts(&self) -> Vec<&Interaction> {
         self.counted.iter().filter(|e| !self.voided.contains(&e.event_id)).collect()
     }
+}
+
+/// The rows of each view, as JSON.
+#[derive(Debug, Default)]
+pub struct Rows(pub BTreeMap<&'static str, Vec<Box<RawValue>>>);
+
+impl Rows {
+    /// One row more.
+    pub fn push(&mut self, view: &'static str, row: &impl serde::Serialize) {
+        let row = serde_json::value::to_raw_value(row).expect("a row is JSON");
+        self.0.entry(view).or_default().push(row);
+    }
+
+    /// One row more, with a column whose JSON stands as it is, digit for digit.
+    pub fn push_with(&mut self, view: &'static str, row: &Value, column: &str, raw: &str) {
+        self.0.entry(view).or_default().push(with_raw(row, column, raw));
+    }
+
+    /// All rows of a view as one JSON array.
+    pub fn array(&self, view: &str) -> String {
+        let rows: Vec<&str> = self.0.get(view).into_iter().flatten().map(|row| row.get()).collect();
+        format!("[{}]", rows.join(","))
+    }
+}
+
+fn with_raw(row: &Value, column: &str, raw: &str) -> Box<RawValue> {
+    let text = row.to_string();
+    let open = text.strip_suffix('}').expect("a row is an object");
+    RawValue::from_string(format!("{open},{}:{raw}}}", Value::from(column))).expect("a row is JSON")
+}
+
+/// A time as PostgreSQL reads it.
+fn time(micros: i64) -> Value {
+    domain::time::format(micros).map_or(Value::Null, Value::from)
+}
+
+/// An amount as `backbone.decimal` writes it: two digits, for histories know only such currencies. Without a currency
+/// the digits are unknown and taken as two.
+fn decimal(minor: Option<i128>, _currency: Option<&str>) -> Value {
+    minor.map_or(Value::Null, |m| {
+        let (sign, value) = (if m < 0 { "-" } else { "" }, m.unsigned_abs());
+        format!("{sign}{}.{:02}", value / 100, value % 100).into()
+    })
+}
+
+/// The owner of an entity whose facts, in order, these are.
+fn owner(facts: &[&Interaction]) -> Option<uuid::Uuid> {
+    facts.iter().find_map(|e| e.subject.as_ref()).map(|s| s.id)
 }

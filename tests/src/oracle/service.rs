@@ -1,0 +1,306 @@
+//! The views of service, row by row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{Interaction, money::Decimal};
+use rapport_proto::v1::{self, interaction::Data};
+use serde_json::{Value, json};
+
+use super::{Rows, Set, owner, time};
+
+/// Every digested view of service.
+pub fn rows(set: &Set) -> Rows {
+    let facts = set.facts();
+    let mut rows = Rows::default();
+    for kind in ["case", "call"] {
+        let ids: BTreeSet<&str> = facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == kind).map(|e| e.key.as_str()).collect();
+        for id in ids {
+            let named: Vec<&Interaction> =
+                facts.iter().copied().filter(|e| e.entities.iter().any(|n| n.kind == kind && n.key == id)).collect();
+            if kind == "case" { case(id, &named, &mut rows) } else { call(id, &named, &mut rows) }
+        }
+    }
+    rows
+}
+
+/// Who wrote, to whom.
+#[derive(PartialEq)]
+enum Writer {
+    Customer,
+    Agent,
+    Machine,
+}
+
+/// A message of a case: who, whether the customer can see it, its message id.
+fn message<'a>(id: &str, event: &'a Interaction) -> Option<(Writer, bool, Option<&'a str>)> {
+    let actor = event.wire.actor.as_deref();
+    let ours = |auto: Option<bool>| match actor {
+        Some("customer") => Writer::Customer,
+        _ if auto == Some(true) => Writer::Machine,
+        None => Writer::Agent,
+        Some(who) if who.starts_with("human:") => Writer::Agent,
+        Some(_) => Writer::Machine,
+    };
+    match event.wire.data.as_ref()? {
+        Data::CaseReplied(r) if r.case_id.as_deref() == Some(id) => {
+            Some((ours(r.auto), r.visibility.as_deref() == Some("public"), r.message_id.as_deref()))
+        }
+        Data::EmailMessageSent(m) => Some((ours(m.auto), true, m.message_id.as_deref())),
+        Data::MessageSent(m) => Some((ours(m.auto), m.visibility.as_deref() != Some("internal"), m.message_id.as_deref())),
+        Data::EmailMessageReceived(_) | Data::MessageReceived(_) => Some((Writer::Customer, true, None)),
+        _ => None,
+    }
+}
+
+fn is_done(status: &str) -> bool {
+    status == "solved" || status == "closed"
+}
+
+fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
+    let mine = |case: &Option<String>| case.as_deref() == Some(id);
+    let is_about = |e: &&&Interaction| match e.wire.data.as_ref() {
+        Some(Data::CaseOpened(b)) => mine(&b.case_id),
+        Some(Data::CaseChanged(b)) => mine(&b.case_id),
+        Some(Data::CaseReplied(b)) => mine(&b.case_id),
+        Some(Data::CaseEscalated(b)) => mine(&b.case_id),
+        _ => false,
+    };
+    if !facts.iter().any(|e| is_about(&e)) {
+        return;
+    }
+    let is_message = |e: &Interaction| matches!(&e.wire.data, Some(Data::EmailMessageSent(_) | Data::EmailMessageReceived(_) | Data::MessageSent(_) | Data::MessageReceived(_)));
+    let set_by = facts.iter().rev().find(|e| is_about(e) || is_message(e)).map(|e| e.event_id);
+
+    // What it says of itself: later facts overwrite earlier ones; an opening states only what it names, title and
+    // priority always.
+    let mut says: BTreeMap<&str, Value> = BTreeMap::new();
+    let mut stretches: Vec<(&str, i64, &Interaction)> = Vec::new();
+    let (mut escalations, mut level) = (0, Value::Null);
+    for event in facts.iter().filter(is_about) {
+        match event.wire.data.as_ref() {
+            Some(Data::CaseOpened(b)) => {
+                says.insert("title", b.title.clone().into());
+                says.insert("priority", b.priority.clone().into());
+                for (name, value) in [("product", &b.product), ("serial", &b.serial), ("topic", &b.topic), ("channel", &b.channel), ("queue", &b.queue)] {
+                    if let Some(value) = value {
+                        says.insert(name, value.clone().into());
+                    }
+                }
+                if stretches.is_empty() {
+                    stretches.push(("new", event.occurred_at, event));
+                }
+            }
+            Some(Data::CaseChanged(b)) => {
+                for (name, value) in [
+                    ("assignee", &b.assignee), ("priority", &b.priority), ("queue", &b.queue), ("topic", &b.topic), ("merged_into", &b.merged_into),
+                ] {
+                    if let Some(value) = value {
+                        says.insert(name, if value.is_empty() { Value::Null } else { value.clone().into() });
+                    }
+                }
+                if let Some(status) = b.status.as_deref().filter(|s| stretches.last().map(|(last, _, _)| *last) != Some(*s)) {
+                    stretches.push((status, event.occurred_at, event));
+                }
+            }
+            Some(Data::CaseEscalated(b)) => {
+                escalations += 1;
+                level = b.level.map_or(level, Value::from);
+            }
+            _ => {}
+        }
+    }
+    let mut spent: BTreeMap<&str, i64> = BTreeMap::new();
+    let (mut solves, mut reopens, mut closed_at) = (Vec::new(), 0, None);
+    for (n, (status, at, event)) in stretches.iter().enumerate() {
+        let before = n.checked_sub(1).map(|n| stretches[n].0);
+        let until = stretches.get(n + 1);
+        let length = until.map(|(_, end, _)| end - at);
+        *spent.entry(status).or_default() += length.unwrap_or(0);
+        let was_open = before.is_none_or(|b| !is_done(b));
+        if was_open && is_done(status) {
+            solves.push(*at);
+        }
+        reopens += i32::from(!was_open && !is_done(status));
+        if *status == "closed" {
+            closed_at = Some(*at);
+        }
+        rows.push(
+            "case_spans",
+            &json!({"case_id": id, "span_no": n + 1, "status": status, "started_at": time(*at), "ended_at": until.map(|(_, end, _)| time(*end)),
+                    "length_min": length.map(minutes), "set_by": until.map_or(event.event_id, |(_, _, next)| next.event_id)}),
+        );
+    }
+    let time_in = |statuses: &[&str]| minutes(statuses.iter().filter_map(|s| spent.get(s)).sum());
+
+    let replies = replies(id, facts);
+    let customers: Vec<&Interaction> =
+        facts.iter().copied().filter(|e| message(id, e).is_some_and(|(who, _, _)| who == Writer::Customer)).collect();
+    let opening = facts.iter().find(|e| is_about(e) && matches!(&e.wire.data, Some(Data::CaseOpened(_))));
+    let by_agent = opening.is_some_and(|e| e.wire.actor.as_deref().is_some_and(|a| a.starts_with("human:")));
+    let asked = match opening {
+        Some(opening) if by_agent => customers.iter().find(|m| m.stamp > opening.stamp).copied(),
+        other => other.copied(),
+    };
+    let answer = match (opening, asked) {
+        (None, _) => replies.public.first().copied(),
+        (Some(_), None) => None,
+        (Some(_), Some(asked)) => replies.public.iter().find(|r| r.stamp > asked.stamp).copied(),
+    };
+    let from_opening = |to: Option<&i64>| opening.zip(to).map(|(o, to)| to - o.occurred_at).filter(|l| *l >= 0).map(minutes);
+    let status = stretches.last().map(|(status, _, _)| *status);
+    let mut row = json!({
+        "case_id": id, "subject_id": owner(facts), "status": status, "opened_at": opening.map(|e| time(e.occurred_at)),
+        "opened_by": opening.and_then(|e| e.wire.actor.clone()), "opened_by_agent": by_agent,
+        "first_reply_at": answer.map(|e| time(e.occurred_at)),
+        "first_reply_min": asked.zip(answer).map(|(asked, answer)| minutes(answer.occurred_at - asked.occurred_at)),
+        "first_solved_at": solves.first().map(|t| time(*t)), "solved_at": solves.last().map(|t| time(*t)), "closed_at": closed_at.map(time),
+        "resolution_min": from_opening(solves.last()), "first_resolution_min": from_opening(solves.first()),
+        "agent_work_min": time_in(&["new", "open"]), "requester_wait_min": time_in(&["new", "open", "on_hold"]),
+        "agent_wait_min": time_in(&["pending"]), "status_since": stretches.last().map(|(_, at, _)| time(*at)), "reopens": reopens,
+        "escalations": escalations, "escalation_level": level, "replies_public_agent": replies.public.len(),
+        "replies_internal": replies.internal, "messages_customer": customers.len(),
+        "one_touch": replies.public.len() == 1 && status.is_some_and(is_done), "flags": [], "set_by": set_by,
+    });
+    for name in ["title", "priority", "assignee", "queue", "product", "serial", "topic", "channel", "merged_into"] {
+        row[name] = says.remove(name).unwrap_or_default();
+    }
+    rows.push("cases", &row);
+}
+
+struct Replies<'a> {
+    public: Vec<&'a Interaction>,
+    internal: usize,
+}
+
+/// What we wrote: facts with one message id are one reply, at the first of them, public and by an agent if all are.
+fn replies<'a>(id: &str, facts: &[&'a Interaction]) -> Replies<'a> {
+    let mut groups: Vec<(Option<&str>, Vec<(&'a Interaction, Writer, bool)>)> = Vec::new();
+    for &event in facts {
+        let Some((who, public, message_id)) = message(id, event).filter(|(who, _, _)| *who != Writer::Customer) else { continue };
+        let message_id = message_id.filter(|m| !m.is_empty());
+        match groups.iter_mut().find(|(known, _)| message_id.is_some() && *known == message_id) {
+            Some((_, group)) => group.push((event, who, public)),
+            None => groups.push((message_id, vec![(event, who, public)])),
+        }
+    }
+    let public = |group: &[(&Interaction, Writer, bool)]| group.iter().all(|(_, _, public)| *public);
+    let by_agent = |group: &[(&Interaction, Writer, bool)]| group.iter().all(|(_, who, _)| *who == Writer::Agent);
+    Replies {
+        internal: groups.iter().filter(|(_, g)| !public(g)).count(),
+        public: groups.iter().filter(|(_, g)| public(g) && by_agent(g)).map(|(_, g)| g[0].0).collect(),
+    }
+}
+
+/// What a record of a leg says or lets one work out. Times in microseconds, durations in milliseconds.
+struct Leg<'a> {
+    body: &'a v1::CallEnded,
+    event: &'a Interaction,
+    offered: i64,
+    answered: Option<i64>,
+    wait: Option<i64>,
+    talk: Option<i64>,
+}
+
+fn ms(seconds: &Option<String>) -> Option<i64> {
+    Decimal::parse(seconds.as_deref()?).and_then(|d| i64::try_from(d.to_minor(3)).ok())
+}
+
+fn leg<'a>(body: &'a v1::CallEnded, event: &'a Interaction) -> Leg<'a> {
+    let ended = event.occurred_at;
+    let picked_up = matches!(body.disposition.as_deref(), Some("answered" | "transferred"));
+    let offered = body.offered_at.unwrap_or(ended - ms(&body.duration_s).unwrap_or(0) * 1_000);
+    let by_wait = ms(&body.wait_s).map(|w| offered + w * 1_000);
+    let by_talk = ms(&body.talk_s).map(|t| ended - (t + ms(&body.hold_s).unwrap_or(0)) * 1_000);
+    let answered = body.answered_at.or(by_wait.or(by_talk).filter(|_| picked_up));
+    let waited_until = if picked_up { answered } else { answered.or(Some(ended)) };
+    let wait = ms(&body.wait_s).or(waited_until.map(|u| u - offered).filter(|d| *d >= 0).map(|d| d / 1_000));
+    let talked = answered.map(|a| ended - a).filter(|d| *d >= 0).map(|d| d / 1_000 - ms(&body.hold_s).unwrap_or(0)).filter(|t| *t >= 0);
+    Leg { body, event, offered, answered, wait, talk: ms(&body.talk_s).or(talked) }
+}
+
+fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
+    let mine = |call: &Option<String>| call.as_deref() == Some(id);
+    let mut offers: Vec<(&v1::CallOffered, &Interaction)> = Vec::new();
+    let mut answers: Vec<(&v1::CallAnswered, &Interaction)> = Vec::new();
+    let mut records: BTreeMap<Option<&str>, (&v1::CallEnded, &Interaction)> = BTreeMap::new();
+    let mut set_by = None;
+    for &event in facts {
+        match event.wire.data.as_ref() {
+            Some(Data::CallOffered(b)) if mine(&b.call_id) => offers.push((b, event)),
+            Some(Data::CallAnswered(b)) if mine(&b.call_id) => answers.push((b, event)),
+            Some(Data::CallEnded(b)) if mine(&b.call_id) => {
+                records.insert(b.leg_id.as_deref().filter(|l| !l.is_empty()), (b, event));
+            }
+            _ => continue,
+        }
+        set_by = Some(event.event_id);
+    }
+    let Some(set_by) = set_by else { return };
+    let mut records: Vec<(&v1::CallEnded, &Interaction)> = records.into_values().collect();
+    records.sort_by(|a, b| a.1.stamp.cmp(&b.1.stamp));
+    let mut legs: Vec<Leg<'_>> = records.iter().map(|(b, e)| leg(b, e)).collect();
+    legs.sort_by(|a, b| (a.offered, &a.event.stamp).cmp(&(b.offered, &b.event.stamp)));
+    for (n, leg) in legs.iter().enumerate() {
+        rows.push("call_legs", &leg.row(id, n + 1));
+    }
+    let first = |offer: &dyn Fn(&v1::CallOffered) -> Option<String>, record: &dyn Fn(&v1::CallEnded) -> Option<String>| {
+        offers.iter().find_map(|(b, _)| offer(b)).or_else(|| records.iter().find_map(|(b, _)| record(b)))
+    };
+    let offered = offers.first().map(|(_, e)| e.occurred_at).or(legs.first().map(|l| l.offered));
+    let answer = answers.first();
+    let answered = answer.map(|(_, e)| e.occurred_at).or(legs.iter().filter_map(|l| l.answered).min());
+    let ended = legs.iter().map(|l| l.event.occurred_at).max();
+    let gap = |from: Option<i64>, to: Option<i64>| from.zip(to).map(|(f, t)| t - f).filter(|d| *d >= 0).map(|d| d / 1_000);
+    let sum = |part: &dyn Fn(&Leg<'_>) -> Option<i64>| -> Option<i64> {
+        let told: Vec<i64> = legs.iter().filter_map(part).collect();
+        if told.is_empty() { None } else { Some(told.iter().sum()) }
+    };
+    let mut agents: Vec<(&Interaction, &String)> = answers.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))).collect();
+    agents.extend(records.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))));
+    let picked_up = |l: &Leg<'_>| matches!(l.body.disposition.as_deref(), Some("answered" | "transferred")) || l.answered.is_some();
+    let wait = answer.and_then(|(b, _)| ms(&b.wait_s)).or(answer.and_then(|(_, e)| gap(offered, Some(e.occurred_at))));
+    rows.push(
+        "calls",
+        &json!({
+            "call_id": id, "subject_id": owner(facts),
+            "direction": first(&|b| b.direction.clone(), &|b| b.direction.clone()).map(|d| if d.starts_with("in") { "inbound" } else { "outbound" }),
+            "from_number": first(&|b| b.from.clone(), &|b| b.from.clone()), "to_number": first(&|b| b.to.clone(), &|b| b.to.clone()),
+            "queue": first(&|b| b.queue.clone(), &|b| b.queue.clone()),
+            "agent_id": agents.iter().max_by(|a, b| a.0.stamp.cmp(&b.0.stamp)).map(|(_, agent)| *agent),
+            "case_id": records.iter().rev().find_map(|(b, _)| b.case_id.clone()),
+            "offered_at": offered.map(time), "answered_at": answered.map(time), "ended_at": ended.map(time),
+            "answered": answer.is_some() || legs.iter().any(picked_up), "disposition": legs.last().and_then(|l| l.body.disposition.clone()),
+            "wait_s": wait.or(legs.first().and_then(|l| l.wait)).map(seconds),
+            "talk_s": sum(&|l| l.talk).map(seconds), "hold_s": sum(&|l| ms(&l.body.hold_s)).map(seconds), "wrap_s": sum(&|l| ms(&l.body.wrap_s)).map(seconds),
+            "duration_s": (if legs.len() > 1 { gap(offered, ended) } else { legs.first().and_then(|l| ms(&l.body.duration_s)) }).map(seconds),
+            "leg_count": legs.len(), "flags": [], "set_by": set_by,
+        }),
+    );
+}
+
+impl Leg<'_> {
+    fn row(&self, call: &str, n: usize) -> Value {
+        let b = self.body;
+        json!({
+            "call_id": call, "leg_no": n, "leg_id": b.leg_id.as_deref().filter(|l| !l.is_empty()), "queue": b.queue, "agent_id": b.agent_id,
+            "offered_at": time(self.offered), "answered_at": self.answered.map(time), "ended_at": time(self.event.occurred_at),
+            "disposition": b.disposition, "wait_s": self.wait.map(seconds), "talk_s": self.talk.map(seconds),
+            "hold_s": ms(&b.hold_s).map(seconds), "wrap_s": ms(&b.wrap_s).map(seconds), "duration_s": ms(&b.duration_s).map(seconds),
+            "transfer_to": b.transfer_to, "reason": b.reason, "set_by": self.event.event_id,
+        })
+    }
+}
+
+/// Microseconds as minutes with three digits, halves away from zero.
+fn minutes(micros: i64) -> String {
+    thousandths(domain::money::divide_half_away(i128::from(micros), 60_000))
+}
+
+/// Milliseconds as seconds with three digits.
+fn seconds(ms: i64) -> String {
+    thousandths(ms.into())
+}
+
+fn thousandths(n: i128) -> String {
+    format!("{}{}.{:03}", if n < 0 { "-" } else { "" }, n.unsigned_abs() / 1_000, n.unsigned_abs() % 1_000)
+}
