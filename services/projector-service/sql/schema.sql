@@ -7,14 +7,14 @@ CREATE TABLE entities (
 
 CREATE TABLE facts (
     event_id uuid PRIMARY KEY,
-    stamp bytea NOT NULL,
     received_at bigint NOT NULL,
     hash bytea NOT NULL,
-    subject_id uuid,
     voided boolean NOT NULL,
-    partition integer NOT NULL,
-    log_offset bigint NOT NULL,
-    value bytea NOT NULL,
+    stamp bytea,
+    subject_id uuid,
+    partition integer,
+    log_offset bigint,
+    value bytea,
     case_id text COLLATE "C",
     call_id text COLLATE "C",
     correlated text COLLATE "C"
@@ -28,9 +28,7 @@ CREATE INDEX facts_correlated ON facts (correlated, stamp) WHERE correlated IS N
 
 CREATE TABLE voids (
     void_id uuid PRIMARY KEY,
-    target uuid NOT NULL,
-    received_at bigint NOT NULL,
-    hash bytea NOT NULL
+    target uuid NOT NULL
 );
 
 CREATE INDEX voids_target ON voids (target);

@@ -4,7 +4,7 @@
 //! The path of one event, in the transaction of its batch:
 //!
 //! ```text
-//! events that name an entity of the model -> entities locked in key order -> earlier facts read -> facts written
+//! entities that the events name, locked in key order -> earlier facts read -> facts written
 //!   -> fold(earlier), fold(all) -> what differs is replaced
 //! ```
 //!
@@ -13,16 +13,15 @@
 //! ```sql
 //! CREATE TABLE entities (kind text COLLATE "C", key text COLLATE "C", PRIMARY KEY (kind, key));
 //! CREATE TABLE facts (
-//!     event_id uuid PRIMARY KEY, stamp bytea NOT NULL, received_at bigint NOT NULL, hash bytea NOT NULL, subject_id uuid,
-//!     voided boolean NOT NULL, partition integer NOT NULL, log_offset bigint NOT NULL, value bytea NOT NULL,
-//!     correlated text COLLATE "C",
+//!     event_id uuid PRIMARY KEY, received_at bigint NOT NULL, hash bytea NOT NULL, voided boolean NOT NULL,
+//!     stamp bytea, subject_id uuid, partition integer, log_offset bigint, value bytea, correlated text COLLATE "C",
 //!     order_id text COLLATE "C" -- one such column for each kind of entity, and an index (order_id, stamp) on it
 //! );
 //! ```
 //!
 //! and `voids` (see [`crate::facts`]). `correlated` is `kind:key` of a second entity that an event names by its
-//! `correlationid`. Of copies of one event that differ so far that only some name an entity of the model, those that do
-//! are the copies the model knows.
+//! `correlationid`. An event that names no entity of the model has a row too, with NULL from `stamp` on: a copy of it that
+//! does may come, or have come, and only one of the two counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -167,13 +166,10 @@ pub async fn replace<R, T: PartialEq>(
 /// # Errors
 /// As [`crate::ReadModel::apply`].
 pub async fn apply<B: Bounded>(model: &B, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
-    let voids = facts::voids(batch);
-    if mode != Mode::Exclusive && !voids.is_empty() {
+    let mut events: Vec<&Event> = batch.events.iter().collect();
+    events.sort_unstable_by_key(|e| e.interaction.event_id);
+    if mode == Mode::Optimistic && events.iter().any(|e| e.interaction.voids().is_some()) {
         return Err(ApplyError::NeedsExclusive);
-    }
-    let mut events = relevant::<B>(batch);
-    if events.is_empty() && voids.is_empty() {
-        return Ok(());
     }
     prefer_indexes(cx).await?;
     match mode {
@@ -184,20 +180,18 @@ pub async fn apply<B: Bounded>(model: &B, cx: &mut BatchTx<'_>, batch: &Batch, m
                 return Err(ApplyError::NeedsExclusive);
             }
             events.retain(|e| !known.contains_key(&e.interaction.event_id));
+            if events.iter().any(|e| e.interaction.voids().is_some()) {
+                return Err(ApplyError::NeedsExclusive);
+            }
             // Another worker may append a copy between that look and our COPY: only alone can the two be compared.
             extend(model, cx, &events).await.map_err(|e| on_duplicate(e, ApplyError::NeedsExclusive))
         }
-        Mode::Exclusive => revise(model, cx, events, &voids).await.map_err(ApplyError::Database),
+        Mode::Exclusive => revise(model, cx, events).await.map_err(ApplyError::Database),
     }
 }
 
-/// The events that name an entity of the model, the least copy of each, by event id.
-fn relevant<'b, B: Bounded>(batch: &'b Batch) -> Vec<&'b Event> {
-    let names_one = |event: &&Event| event.interaction.entities.iter().any(|e| is_kind::<B>(e));
-    let mut events: Vec<&Event> = batch.events.iter().chain(&batch.copies).filter(names_one).collect();
-    events.sort_unstable_by_key(|e| (e.interaction.event_id, e.interaction.copy_order()));
-    events.dedup_by_key(|e| e.interaction.event_id);
-    events
+fn names_one<B: Bounded>(event: &Event) -> bool {
+    event.interaction.entities.iter().any(|e| is_kind::<B>(e))
 }
 
 fn is_kind<B: Bounded>(entity: &Entity) -> bool {
@@ -242,7 +236,8 @@ async fn extend<B: Bounded>(model: &B, connection: &mut PgConnection, events: &[
     if events.is_empty() {
         return Ok(());
     }
-    let voided = facts::voided(connection, &ids(events)).await?;
+    let naming: Vec<Uuid> = events.iter().filter(|e| names_one::<B>(e)).map(|e| e.interaction.event_id).collect();
+    let voided = facts::voided(connection, &naming).await?;
     let is_voided = |event: &Event| voided.contains(&event.interaction.event_id);
     let mut named: BTreeMap<&Entity, Vec<&Event>> = BTreeMap::new();
     for &event in events {
@@ -293,7 +288,6 @@ async fn revise<B: Bounded>(
     model: &B,
     connection: &mut PgConnection,
     mut events: Vec<&Event>,
-    voids: &[facts::Void],
 ) -> Result<(), sqlx::Error> {
     let known = known(connection, &events).await?;
     events.retain(|e| known.get(&e.interaction.event_id).is_none_or(|stored| is_lesser(e, stored)));
@@ -305,8 +299,7 @@ async fn revise<B: Bounded>(
     }
     touched.extend(events.iter().flat_map(|e| &e.interaction.entities).filter(|e| is_kind::<B>(e)).cloned());
     write_facts::<B>(connection, &events, |_| false).await?;
-    let mut doubtful = facts::keep_voids(connection, voids).await?;
-    doubtful.extend(ids(&events));
+    let doubtful = facts::keep_voids(connection, events.iter().map(|e| &e.interaction)).await?;
     let voided: Vec<Uuid> = facts::voided(connection, &doubtful).await?.into_iter().collect();
     let update = format!(
         "UPDATE facts SET voided = NOT voided WHERE event_id = ANY($1) AND voided <> (event_id = ANY($2)) RETURNING {}",
@@ -353,6 +346,9 @@ async fn lock<'e>(connection: &mut PgConnection, entities: &[&'e Entity]) -> Res
     let columns = |entities: &[&'e Entity]| -> (Vec<&'static str>, Vec<&'e str>) {
         entities.iter().map(|e| (e.kind, e.key.as_str())).unzip()
     };
+    if entities.is_empty() {
+        return Ok(Vec::new());
+    }
     let (kinds, keys) = columns(entities);
     let rows = sqlx::query(INSERT).bind(kinds).bind(keys).fetch_all(&mut *connection).await?;
     let mut new: HashSet<(&str, &str)> = HashSet::with_capacity(rows.len());
@@ -441,33 +437,46 @@ async fn write_facts<B: Bounded>(
     events: &[&Event],
     is_voided: impl Fn(&Event) -> bool,
 ) -> Result<(), sqlx::Error> {
-    const COLUMNS: &str = "event_id, stamp, received_at, hash, subject_id, voided, partition, log_offset, value";
+    const COLUMNS: &str = "event_id, received_at, hash, voided, stamp, subject_id, partition, log_offset, value";
     let count = 9 + B::KINDS.len() + 1;
     let columns = i16::try_from(count).expect("a model keeps a few kinds of entities");
-    let size = events.iter().map(|e| e.value.len() + 256).sum();
+    let size = events.iter().map(|e| if names_one::<B>(e) { e.value.len() + 256 } else { 128 }).sum();
     let mut buffer = CopyBuffer::with_capacity(columns, size);
     for event in events {
         let interaction = &event.interaction;
         buffer
             .begin_row()
             .put_uuid(interaction.event_id)
-            .put_bytes(interaction.stamp.as_bytes())
             .put_i64(interaction.received_at)
             .put_bytes(&interaction.hash)
-            .put_opt(interaction.subject.as_ref().map(|s| s.id), CopyBuffer::put_uuid)
-            .put_bool(is_voided(event))
-            .put_i32(event.partition)
-            .put_i64(event.offset)
-            .put_bytes(&event.value);
-        for kind in B::KINDS {
-            buffer.put_opt(interaction.entity(kind.kind), CopyBuffer::put_text);
+            .put_bool(is_voided(event));
+        if names_one::<B>(event) {
+            put_naming::<B>(event, &mut buffer);
+        } else {
+            for _ in 4..count {
+                buffer.put_null();
+            }
         }
-        // An event names one entity of a kind in its data; another can only come from `correlationid`.
-        let is_second = |e: &&Entity| is_kind::<B>(e) && interaction.entity(e.kind) != Some(e.key.as_str());
-        let second = interaction.entities.iter().find(is_second).map(ToString::to_string);
-        buffer.put_opt(second.as_deref(), CopyBuffer::put_text);
     }
     let copy = format!("COPY facts ({COLUMNS}, {}) FROM STDIN BINARY", entity_columns::<B>());
     copy_in(connection, &copy, buffer).await?;
     Ok(())
+}
+
+/// The columns from `stamp` on, of an event that names an entity.
+fn put_naming<B: Bounded>(event: &Event, buffer: &mut CopyBuffer) {
+    let interaction = &event.interaction;
+    buffer
+        .put_bytes(interaction.stamp.as_bytes())
+        .put_opt(interaction.subject.as_ref().map(|s| s.id), CopyBuffer::put_uuid)
+        .put_i32(event.partition)
+        .put_i64(event.offset)
+        .put_bytes(&event.value);
+    for kind in B::KINDS {
+        buffer.put_opt(interaction.entity(kind.kind), CopyBuffer::put_text);
+    }
+    // An event names one entity of a kind in its data; another can only come from `correlationid`.
+    let is_second = |e: &&Entity| is_kind::<B>(e) && interaction.entity(e.kind) != Some(e.key.as_str());
+    let second = interaction.entities.iter().find(is_second).map(ToString::to_string);
+    buffer.put_opt(second.as_deref(), CopyBuffer::put_text);
 }

@@ -1,0 +1,5 @@
+//! The read model against random histories, and its folds against histories told by hand.
+
+mod database;
+mod folds;
+mod history;
