@@ -1,7 +1,7 @@
 //! How fast events fold into sales on this machine: events that name no order, orders placed, orders paid and sent later.
 //!
 //! ```text
-//! cargo run -p projector-sales --example speed [postgres://…]
+//! cargo run -p projector-sales --example fold_speed [postgres://…]
 //! ```
 //!
 //! Without an address it starts a PostgreSQL of its own (which does not flush to disk).
