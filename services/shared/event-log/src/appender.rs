@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, Producer
 use tokio::sync::oneshot;
 
 use crate::error::LogError;
-use crate::log::{Log, LogOptions, Topic, blocking};
+use crate::log::{Log, LogOptions, Topic, blocking, drain};
 use crate::record::NewRecord;
 
 /// Bounds of appending.
@@ -150,6 +150,7 @@ impl Appender {
         }
         let appender = self.clone();
         let asked = blocking(move || {
+            drain(&appender.inner.asker);
             let topic = appender.inner.log.topic.clone();
             appender
                 .inner

@@ -23,6 +23,8 @@ use crate::record::{LOG_CREATED_TYPE, NewRecord, Record};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries while the cluster or the topic is not there yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Events of a client's connections dropped at once.
+const EVENTS_DRAINED_MAX: usize = 1000;
 /// The largest record a topic of ours takes: an event of 256 KiB and its envelope, with room.
 const RECORD_BYTES_MAX: &str = "4194304";
 
@@ -261,6 +263,7 @@ impl Log {
     }
 
     fn watermarks_now(&self, topic: &str) -> Result<BTreeMap<i32, Watermarks>, LogError> {
+        drain(&self.inner.asker);
         let partitions = partition_count(&self.inner.options, &self.inner.asker, topic)?;
         (0..partitions)
             .map(|partition| {
@@ -298,6 +301,15 @@ fn retry<T>(options: &LogOptions, mut attempt: impl FnMut() -> Result<T, LogErro
 fn asker(options: &LogOptions) -> Result<BaseConsumer, LogError> {
     // Without a group id no consumer group is ever joined; the client only answers questions.
     options.client(&[("enable.auto.commit", "false")]).create().map_err(|e| LogError::Configuration(e.to_string()))
+}
+
+/// Forgets what has happened to a client's connections: nobody else reads its queue of events.
+pub(crate) fn drain(asker: &BaseConsumer) {
+    for _ in 0..EVENTS_DRAINED_MAX {
+        if asker.poll(Duration::ZERO).is_none() {
+            return;
+        }
+    }
 }
 
 fn partition_count(options: &LogOptions, asker: &BaseConsumer, topic: &str) -> Result<i32, LogError> {

@@ -16,6 +16,8 @@ use crate::record::Record;
 
 /// Records handed over at once by the reading thread.
 const CHUNK_RECORDS_MAX: usize = 1000;
+/// Bytes handed over at once, about.
+const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Chunks that wait between the reading thread and the caller.
 const CHUNKS_MAX: usize = 4;
 /// The reading thread looks this often whether it should stop.
@@ -195,14 +197,18 @@ pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
 fn follow(consumer: &BaseConsumer, sender: &mpsc::Sender<Vec<Item>>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Relaxed) {
         let Some(first) = consumer.poll(POLL) else { continue };
-        let mut chunk = Vec::new();
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
         let mut next = Some(first);
         while let Some(polled) = next {
             match polled {
-                Ok(message) => chunk.push(Item::Record(Record::copy_of(&message))),
+                Ok(message) => {
+                    let record = Record::copy_of(&message);
+                    bytes += record.size();
+                    chunk.push(Item::Record(record));
+                }
                 Err(error) => chunk.extend(item_of(&error)),
             }
-            if chunk.len() >= CHUNK_RECORDS_MAX {
+            if chunk.len() >= CHUNK_RECORDS_MAX || bytes >= CHUNK_BYTES_MAX {
                 break;
             }
             next = consumer.poll(Duration::ZERO);

@@ -13,6 +13,8 @@ use crate::unit::Decoded;
 /// Records decoded at once; after them other tasks get their turn.
 const CHUNK_RECORDS_MAX: usize = 1000;
 const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of records taken into one batch, about.
+const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Decoded chunks that wait for the fold.
 const CHUNKS_MAX: usize = 6;
 const WAIT: Duration = Duration::from_secs(1);
@@ -23,6 +25,12 @@ pub(crate) struct Taken {
     pub(crate) decoded: Vec<Decoded>,
     /// Partitions whose end was reached after these records.
     pub(crate) at_end: Vec<i32>,
+}
+
+impl Taken {
+    fn bytes(&self) -> usize {
+        self.decoded.iter().map(|d| d.record.size()).sum()
+    }
 }
 
 /// The decoded records of some partitions, from some offsets on.
@@ -52,9 +60,11 @@ impl Feed {
             return Err(ReadError::Fatal("decoding has ended".into()));
         };
         let mut taken = first?;
-        while taken.decoded.len() < events_max {
+        let mut bytes = taken.bytes();
+        while taken.decoded.len() < events_max && bytes < BATCH_BYTES_MAX {
             match self.chunks.try_recv() {
                 Ok(Ok(more)) => {
+                    bytes += more.bytes();
                     taken.at_end.retain(|p| !more.decoded.iter().any(|d| d.record.partition == *p));
                     taken.at_end.extend(more.at_end);
                     taken.decoded.extend(more.decoded);

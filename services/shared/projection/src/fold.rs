@@ -88,6 +88,8 @@ impl Folder {
                         held.advance(&unit.advances());
                     }
                 }
+                // Nothing of a model's was in it: what stands aside cannot be set aside once more.
+                Attempt::Poison { reason, .. } if unit.batch.is_empty() => return Err(FoldError::Broken(reason)),
                 Attempt::Poison { reason, .. } if unit.records.len() == 1 => {
                     let record = unit.records.into_iter().next().expect("its length was just looked at");
                     tracing::warn!(
@@ -126,6 +128,11 @@ impl Folder {
                 Err(AttemptError::Fold(error)) => return Err(error),
                 Err(AttemptError::Apply(error)) => error,
             };
+            let error = match error {
+                // There is no session any more to roll anything back in.
+                ApplyError::Database(error) if classify(&error) == Class::Lost => return Err(FoldError::Lost(error)),
+                error => error,
+            };
             rollback(connection).await?;
             let wanted = match error {
                 ApplyError::NeedsCareful => Some(Mode::Careful),
@@ -145,8 +152,7 @@ impl Folder {
                         tracing::warn!(model = model.name(), %error, "PostgreSQL is short of something, trying again");
                         None
                     }
-                    Class::Lost => return Err(FoldError::Lost(error)),
-                    Class::Broken => return Err(FoldError::Broken(error.to_string())),
+                    Class::Lost | Class::Broken => return Err(FoldError::Broken(error.to_string())),
                 },
             };
             match wanted {

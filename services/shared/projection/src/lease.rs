@@ -181,10 +181,13 @@ impl Leases {
         Ok(())
     }
 
-    /// Gives everything back and leaves.
+    /// Gives everything back and leaves; sweeps up those who vanished long ago.
     pub(crate) async fn leave(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "WITH gone AS (DELETE FROM backbone.workers WHERE worker = $1)
+            "WITH gone AS (
+                 DELETE FROM backbone.workers
+                 WHERE worker = $1 OR expires_at < clock_timestamp() - interval '1 hour'
+             )
              UPDATE backbone.leases SET holder = NULL, pid = NULL, backend_start = NULL, expires_at = NULL
              WHERE holder = $1",
         )

@@ -1,8 +1,10 @@
 //! A projector: workers that share the partitions of one model, in this process and others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::position::Offsets;
 use event_log::{Log, LogError, ReaderOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -264,25 +266,34 @@ async fn monitor(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
     let mut rounds = 0u32;
+    let mut reported = BTreeSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return Ok(()),
             () = tokio::time::sleep(MONITOR_PAUSE) => {}
         }
         rounds = rounds.wrapping_add(1);
+        // Noted before the log is asked: what is folded meanwhile may lie beyond the ends that the answer tells.
+        let folded: Offsets = status.snapshot().partitions.iter().map(|(p, s)| (*p, s.next_offset)).collect();
         let marks = match log.watermarks(event_log::Topic::Log).await {
             Ok(marks) => marks,
             Err(error) => {
-                tracing::debug!(%error, "the log's ends are not known");
+                status.change(|s| s.log_error = Some(error.to_string()));
                 continue;
             }
         };
-        let ends = marks.iter().map(|(p, w)| (*p, w.end)).collect();
-        if let Some((partition, next, end)) = status.ends(&ends) {
+        let ends: Offsets = marks.iter().map(|(p, w)| (*p, w.end)).collect();
+        status.ends(&ends);
+        let beyond = folded.iter().find_map(|(p, next)| ends.get(p).filter(|end| next > end).map(|end| (*p, *next, *end)));
+        if let Some((partition, next, end)) = beyond {
             let start = marks.get(&partition).map_or(0, |w| w.start);
             return Err(ProjectorError::LogTruncated { model, partition, next, start, end });
         }
-        report(model, &status.snapshot());
+        if marks.len() != usize::try_from(log.partitions()).unwrap_or(0) {
+            let reason = format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
+            return Err(ProjectorError::Broken { model, reason });
+        }
+        report(model, &status.snapshot(), &mut reported);
         if rounds.is_multiple_of(IDENTITY_EVERY) {
             let same = log.is_still_itself().await;
             if matches!(same, Ok(false)) {
@@ -300,11 +311,23 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn report(model: &'static str, snapshot: &Snapshot) {
+fn report(model: &'static str, snapshot: &Snapshot, reported: &mut BTreeSet<i32>) {
+    let lag = |partition: i32, lag: i64| {
+        ::metrics::gauge!(metrics::LAG_EVENTS, "model" => model, "partition" => partition.to_string()).set(lag as f64);
+    };
     ::metrics::gauge!(metrics::PARTITIONS_HELD, "model" => model).set(snapshot.partitions.len() as f64);
+    // A partition that others hold now is no longer behind here.
+    reported.retain(|partition| {
+        let held = snapshot.partitions.contains_key(partition);
+        if !held {
+            lag(*partition, 0);
+        }
+        held
+    });
     for (partition, status) in &snapshot.partitions {
-        if let Some(lag) = status.lag_events() {
-            ::metrics::gauge!(metrics::LAG_EVENTS, "model" => model, "partition" => partition.to_string()).set(lag as f64);
+        if let Some(events) = status.lag_events() {
+            lag(*partition, events);
+            reported.insert(*partition);
         }
     }
 }

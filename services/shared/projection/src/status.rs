@@ -34,8 +34,10 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// Events folded since the start.
     pub events: u64,
-    /// What went wrong last and has not worked since.
+    /// What went wrong last in a worker and has not worked since.
     pub last_error: Option<String>,
+    /// Why the log could not be asked for its ends; `None` if it could.
+    pub log_error: Option<String>,
 }
 
 impl Snapshot {
@@ -54,7 +56,7 @@ impl Snapshot {
     /// # Errors
     /// A sentence saying what does.
     pub fn ready(&self) -> Result<(), String> {
-        match &self.last_error {
+        match self.last_error.as_ref().or(self.log_error.as_ref()) {
             Some(error) => Err(error.clone()),
             None if self.workers_running == 0 => Err("no worker is connected to PostgreSQL and Kafka yet".into()),
             None => Ok(()),
@@ -75,18 +77,13 @@ impl Status {
         change(&mut self.lock());
     }
 
-    /// Takes note of the log's ends; returns a partition whose checkpoint lies beyond its end, if there is one.
-    pub(crate) fn ends(&self, ends: &Offsets) -> Option<(i32, i64, i64)> {
+    /// Takes note of the log's ends.
+    pub(crate) fn ends(&self, ends: &Offsets) {
         let mut snapshot = self.lock();
-        let mut beyond = None;
+        snapshot.log_error = None;
         for (partition, status) in &mut snapshot.partitions {
-            let Some(&end) = ends.get(partition) else { continue };
-            status.end_offset = Some(end);
-            if end < status.next_offset {
-                beyond = Some((*partition, status.next_offset, end));
-            }
+            status.end_offset = ends.get(partition).copied().or(status.end_offset);
         }
-        beyond
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {

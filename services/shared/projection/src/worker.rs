@@ -23,8 +23,10 @@ use crate::projector::{ProjectorError, ProjectorOptions, stopped};
 use crate::status::Status;
 use crate::unit::Unit;
 
-/// The pause before PostgreSQL or Kafka is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The pause before PostgreSQL or Kafka is tried again; it doubles …
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// … up to this one, until a session has lasted longer.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// A heartbeat is sent this often at least, so that newcomers get their share soon.
 const HEARTBEAT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Giving leases back at the end may take this long.
@@ -85,7 +87,9 @@ impl<M: ReadModel> Worker<M> {
         // Ends with this worker: the set aborts it when dropped.
         let mut heart = tokio::task::JoinSet::new();
         heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender));
+        let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
         loop {
+            let began = Instant::now();
             let mut held = Held::default();
             let mut running = false;
             let end = self.session(&mut held, &mut stop, view.clone(), &mut running).await;
@@ -102,12 +106,21 @@ impl<M: ReadModel> Worker<M> {
                 }
                 End::Again(reason) => {
                     ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
-                    tracing::warn!(model = self.model.name(), reason, "worker begins again from its checkpoints");
+                    if began.elapsed() > RETRY_PAUSE_MAX {
+                        pause = RETRY_PAUSE_MIN;
+                        told.clear();
+                    }
+                    // The same reason over and over is one failure: it is told once.
+                    if told != reason {
+                        tracing::warn!(model = self.model.name(), reason, "worker begins again from its checkpoints");
+                        told.clone_from(&reason);
+                    }
                     self.status.change(|s| s.last_error = Some(reason));
                     tokio::select! {
                         () = stopped(&mut stop) => break,
-                        () = sleep(RETRY_PAUSE) => {}
+                        () = sleep(pause) => {}
                     }
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
                 }
             }
         }
@@ -427,7 +440,7 @@ async fn lapse(view: watch::Receiver<Option<View>>, assigned_until: Instant) {
 async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<Option<View>>) {
     let pause = (leases.ttl / 3).min(HEARTBEAT_PAUSE_MAX);
     let name = format!("rapport {} heartbeat", leases.generation.model);
-    let mut connection = None;
+    let (mut connection, mut failing) = (None, false);
     loop {
         let beat = async {
             let connection = match &mut connection {
@@ -437,21 +450,23 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
             leases.heartbeat(connection).await
         };
         // A connection that hangs is given up: the next one may work.
-        match timeout(leases.ttl / 2, beat).await {
+        let failure = match timeout(leases.ttl / 2, beat).await {
             Ok(Ok(view)) => {
                 if sender.send(Some(view)).is_err() {
                     return;
                 }
+                None
             }
-            Ok(Err(error)) => {
-                tracing::warn!(model = leases.generation.model, %error, "heartbeat failed");
-                connection = None;
-            }
-            Err(_) => {
-                tracing::warn!(model = leases.generation.model, "heartbeat was not answered in time");
-                connection = None;
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("PostgreSQL did not answer in time".to_owned()),
+        };
+        if let Some(error) = &failure {
+            connection = None;
+            if !failing {
+                tracing::warn!(model = leases.generation.model, error, "heartbeat failed");
             }
         }
+        failing = failure.is_some();
         sleep(pause).await;
     }
 }

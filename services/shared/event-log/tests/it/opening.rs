@@ -1,0 +1,65 @@
+//! Creating and opening.
+
+use std::time::Duration;
+
+use event_log::{Log, LogError, LogOptions};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::setup;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_start_at_once_meet_one_log() {
+    let options = setup::options().await;
+    let opened = futures::future::join_all((0..5).map(|_| Log::open_or_create(&options))).await;
+    let logs: Vec<Log> = opened.into_iter().map(|log| log.expect("each opens it")).collect();
+    assert!(logs.iter().all(|log| log.log_id() == logs[0].log_id() && log.namespace() == logs[0].namespace()));
+    assert_eq!(logs[0].partitions(), 3);
+    let again = Log::open(&options).await.expect("it is there");
+    assert_eq!(again.log_id(), logs[0].log_id());
+    assert!(again.is_still_itself().await.expect("it can be asked"));
+    assert!(!format!("{again:?}").contains(&again.namespace().secret().to_string()), "the namespace is a secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_named() {
+    let options = LogOptions { open_timeout: Duration::from_millis(300), ..setup::options().await };
+    let error = Log::open(&options).await.expect_err("nobody has created it");
+    assert!(matches!(error, LogError::Missing { .. }), "{error}");
+    assert!(error.to_string().contains(&options.topic), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kafka_that_is_not_there_is_named() {
+    let options = LogOptions { open_timeout: Duration::from_millis(100), ..LogOptions::new("127.0.0.1:1") };
+    let error = Log::open_or_create(&options).await.expect_err("nobody listens");
+    assert!(matches!(error, LogError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_property_is_refused() {
+    let mut options = setup::options().await;
+    options.properties.insert("no.such.property".into(), "1".into());
+    let error = Log::open_or_create(&options).await.expect_err("the client refuses it");
+    assert!(matches!(error, LogError::Configuration(_)) && error.to_string().contains("no.such.property"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_others_is_refused() {
+    let options = setup::options().await;
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &options.brokers);
+    let admin: AdminClient<DefaultClientContext> = client.create().expect("an admin");
+    let topic = NewTopic::new(&options.topic, 1, TopicReplication::Fixed(1));
+    admin.create_topics([&topic], &AdminOptions::new()).await.expect("the topic is created");
+    let producer: FutureProducer = client.create().expect("a producer");
+    let record = FutureRecord::<str, str>::to(&options.topic).payload("something else").key("k");
+    producer.send(record, Duration::from_secs(10)).await.expect("it is written");
+    for opened in [Log::open(&options).await, Log::open_or_create(&options).await] {
+        let error = opened.expect_err("it is no log");
+        assert!(matches!(error, LogError::NotALog { .. }), "{error}");
+    }
+}
