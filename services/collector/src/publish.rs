@@ -1,11 +1,14 @@
 //! From the texts of a request's events to what became of each: judged, appended, rejected ones kept.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use domain::{Position, time};
+use domain::{Position, position::Offsets, time};
 use event_log::{AppendError, Appender, NewRecord, Topic};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -28,6 +31,10 @@ pub(crate) struct Publisher {
     pub(crate) judge: Judge,
     pub(crate) appender: Appender,
     pub(crate) log_id: Uuid,
+    /// How far the log had come when the collector started, and what it had acknowledged since: partition -> next
+    /// offset. Every answer's position covers it, so that the last of several publishes stands for all of them, in
+    /// whichever partitions they lie.
+    pub(crate) acknowledged: Mutex<Offsets>,
     /// A request is answered this long after it was whole, at the latest.
     pub(crate) publish_timeout: Duration,
     /// Whether Kafka failed the last time; its going and coming are logged once each.
@@ -74,14 +81,26 @@ impl Publisher {
         if sent.validate_only {
             return receipt;
         }
-        let position = self.append_accepted(sent, &mut receipt, records, deadline).await;
+        let mut position = self.append_accepted(sent, &mut receipt, records, deadline).await;
         self.keep_rejected(sent, &mut receipt, deadline).await;
         // An empty batch is acknowledged too, at the position that everyone has reached.
-        receipt.position = (!position.next.is_empty() || receipt.results.is_empty()).then(|| position.token());
+        let is_acknowledged = !position.next.is_empty() || receipt.results.is_empty();
+        self.cover(&mut position);
+        receipt.position = is_acknowledged.then(|| position.token());
         if !receipt.results.is_empty() {
             self.log_changes(receipt.retry_because);
         }
         receipt
+    }
+
+    /// Notes what was appended, and widens the position to everything acknowledged so far.
+    fn cover(&self, position: &mut Position) {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, next) in &position.next {
+            let known = acknowledged.entry(*partition).or_insert(*next);
+            *known = (*known).max(*next);
+        }
+        position.next.clone_from(&acknowledged);
     }
 
     /// Appends the records of the events judged acceptable, and says of each how it went.

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -205,6 +205,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         ..AppenderOptions::default()
     };
     let appender = Appender::open(&log, appending).map_err(CollectorError::Log)?;
+    let acknowledged = Mutex::new(log.ends().await.map_err(CollectorError::Log)?);
     let limits = options.limits;
     let app = routes::App {
         publisher: Publisher {
@@ -216,6 +217,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
             appender: appender.clone(),
             log_id: log.log_id(),
             publish_timeout: options.publish_timeout,
+            acknowledged,
             failing: AtomicBool::new(false),
         },
         bodies: BodyReader::new(

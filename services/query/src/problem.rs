@@ -136,7 +136,8 @@ impl From<sqlx::Error> for Problem {
         let kind = classify(&error);
         match kind {
             Kind::Internal => tracing::error!(error = %error, "a query failed"),
-            _ => tracing::warn!(error = %error, "the read models cannot be asked"),
+            // That the database is away is told once, as a condition of readiness, and not by every request.
+            _ => tracing::debug!(error = %error, "the read models cannot be asked"),
         }
         let detail = match kind {
             Kind::Busy => "every database connection of this service is busy; ask again after Retry-After",

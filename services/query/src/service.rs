@@ -259,8 +259,11 @@ fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConnectOp
             ("default_transaction_read_only", "on"),
             ("statement_timeout", statement_timeout.as_str()),
             ("idle_in_transaction_session_timeout", "30000"),
-            // Every statement here is short: compiling one takes longer than running it.
+            // Every statement here goes by indexes to a few rows, whoever is asked for: it is planned once a connection,
+            // which took longer than running it, and a plan made while tables were small must not scan them later.
             ("jit", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
         ])
         .disable_statement_logging())
 }

@@ -127,19 +127,14 @@ impl Poller {
             while self.waiters.count.load(Ordering::SeqCst) == 0 {
                 self.waiters.arrived.notified().await;
             }
-            let pause = match timeout(POLL_TIMEOUT, self.read()).await {
-                Ok(Ok(progress)) => {
+            let read = timeout(POLL_TIMEOUT, self.read()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            let pause = match read {
+                Ok(progress) => {
                     self.saw(progress);
                     POLL_INTERVAL
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %error, "checkpoints cannot be read");
-                    self.failed();
-                    POLL_RETRY
-                }
-                Err(_) => {
-                    tracing::warn!(timeout_ms = POLL_TIMEOUT.as_millis() as u64, "checkpoints cannot be read in time");
-                    self.failed();
+                Err(error) => {
+                    self.failed(&error);
                     POLL_RETRY
                 }
             };
@@ -171,7 +166,9 @@ impl Poller {
         });
     }
 
-    fn failed(&self) {
+    fn failed(&self, error: &sqlx::Error) {
+        // That the database is away is told once, as a condition of readiness.
+        tracing::debug!(error = %error, "checkpoints cannot be read");
         self.sender.send_modify(|seen| seen.failures += 1);
     }
 }

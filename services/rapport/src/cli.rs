@@ -106,18 +106,6 @@ pub(crate) enum Model {
     Customer360,
 }
 
-impl Model {
-    pub(crate) const ALL: [Self; 3] = [Self::Sales, Self::Service, Self::Customer360];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sales => "sales",
-            Self::Service => "service",
-            Self::Customer360 => "customer360",
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
     /// Print one JSON document

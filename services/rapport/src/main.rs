@@ -1,11 +1,8 @@
-//! The one binary: `rapport up` runs everything on one machine, one subcommand a service, and the commands of
-//! operators.
+//! The one binary: everything on one machine, one subcommand a service, and the commands of operators.
 //!
 //! ```text
-//! rapport up ──> Kafka, PostgreSQL                 (crate local-stack)
-//!            ──> rapport collector                 each a process of its own, restarted when it dies
-//!            ──> rapport projector sales | service | customer360
-//!            ──> rapport query
+//! rapport up ──> Kafka, PostgreSQL (crate local-stack)
+//!            ──> rapport collector, projector sales | service | customer360, query: a process each
 //! ```
 //!
 //! | module | responsibility |

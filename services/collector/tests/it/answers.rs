@@ -252,7 +252,9 @@ async fn an_empty_batch_is_acknowledged() {
     let expected = json!({"accepted": 0, "rejected": 0, "results": []});
     let case = Case { name: "empty", content_type: BATCH, headers: vec![], body: b"[]".into(), status: 200, expected };
     let position = check(&collector, case).await.position.expect("an acknowledgement carries a position");
-    assert!(Position::parse(&position).expect("a token").next.is_empty());
+    let position = Position::parse(&position).expect("a token");
+    assert!(position.first.is_empty(), "nothing was appended");
+    assert!(!position.next.is_empty(), "it stands for all that was acknowledged before");
 }
 
 #[tokio::test]

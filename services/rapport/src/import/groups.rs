@@ -366,6 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_mapping_makes_orders() {
+        let file = "\
+Row ID,Order ID,Order Date,Ship Mode,Customer ID,Segment,Product ID,Category,Sub-Category,Product Name,Sales,Quantity,Profit
+1,A-1,2016-11-08,Second Class,C-7,Consumer,SKU-1,Furniture,Chairs,\"Chair, 18\"\" high\",1.005,2,-0.125
+2,A-1,2016-11-08,Second Class,C-7,Consumer,SKU-2,Technology,Phones,Phone,20,1,3.5
+3,A-2,2016-11-09,First Class,C-8,Corporate,SKU-1,Furniture,Chairs,Chair,x,1,3
+";
+        let outcomes = import(include_str!("../../mappings/superstore-orders.toml"), file);
+        assert_eq!(rejected(&outcomes), [(1, 4)]);
+        let order = &events(&outcomes)[0];
+        assert_eq!((&order["subject"], &order["time"]), (&json!("customer_no:C-7"), &json!("2016-11-08T00:00:00Z")));
+        assert_eq!((&order["type"], &order["sequence"]), (&json!("order.placed"), &json!(2)));
+        let usd = |minor: i64| json!({"amount_minor": minor, "currency": "USD"});
+        assert_eq!(
+            order["data"]["lines"][0],
+            json!({"sku": "SKU-1", "name": "Chair, 18\" high", "category": "Furniture", "subcategory": "Chairs",
+                   "quantity": 2, "total": usd(101), "margin": usd(-13)})
+        );
+        assert_eq!(order["data"]["lines"][1]["total"], usd(2000));
+    }
+
+    #[test]
     fn a_group_has_an_end() {
         let file = format!("n,k,v\n{}1,b,z\n", "1,a,x\n".repeat(GROUP_ROWS_MAX + 5));
         let outcomes = import(GROUPED, &file);

@@ -137,7 +137,7 @@ fn json_row(mapping: &Mapping, line: u64, bytes: &[u8]) -> Row {
     let fault = |column, reason| Row { line, key: None, content: Err(Fault { line, column, reason }) };
     // serde_json is the stricter reader: it knows columns, and no comments or NaN.
     if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
-        return fault(Some(error.column() as u64), format!("not JSON: {error}"));
+        return fault(Some(error.column() as u64), crate::publish::not_json(&error));
     }
     if let Err(error) = std::str::from_utf8(bytes) {
         let column = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).chars().count() as u64 + 1;

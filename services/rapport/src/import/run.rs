@@ -8,7 +8,7 @@ use domain::Position;
 use flate2::read::MultiGzDecoder;
 use serde_json::json;
 use service_kit::Config;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::csv::Fault;
 use super::groups::{self, Event, Groups};
@@ -41,12 +41,16 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
         let exit = if matches!(error, MappingError::Read { .. }) { Exit::BadInput } else { Exit::Configuration };
         Failure::new(exit, error)
     })?;
-    // A program that is wrong is told before anything is waited for.
-    Program::compile(&mapping.program).map_err(|detail| wrong_program(args, &detail))?;
     let read = Arc::new(AtomicU64::new(0));
     let (file, total) = open(&args.file, read.clone())?;
     let (sender, groups) = mpsc::channel(GROUPS_AHEAD_MAX);
-    let reading = tokio::task::spawn_blocking(move || read_groups(&mapping, file, &sender));
+    let (opened, open) = oneshot::channel();
+    let reading = tokio::task::spawn_blocking(move || read_groups(&mapping, file, opened, &sender));
+    // What is wrong with the mapping or the file as a whole is told before anything is waited for.
+    if open.await.is_err() {
+        reading.await.or_exit(Exit::Internal)?.map_err(|reading| unusable(args, reading))?;
+        return Err(Failure::new(Exit::Internal, "the file's reader ended without a reason"));
+    }
 
     let log = ops::open_log(config).await?;
     let ends = log.ends().await.or_exit(Exit::Unavailable)?;
@@ -63,20 +67,20 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
         read,
     };
     let result = import.take(groups).await;
-    match reading.await.or_exit(Exit::Internal)? {
-        Ok(()) => result?,
-        Err(Reading::Program(detail)) => return Err(wrong_program(args, &detail)),
-        Err(Reading::File(error)) => {
-            return Err(Failure::new(Exit::BadInput, format_args!("{}: {error}", args.file.display())));
-        }
-    }
+    reading.await.or_exit(Exit::Internal)?.map_err(|reading| unusable(args, reading))?;
+    result?;
     let (counts, position) = import.finish().await?;
     tell(args, &counts, position.as_ref());
     if counts.rejected > 0 { Err(Failure::told(Exit::BadInput)) } else { Ok(()) }
 }
 
-fn wrong_program(args: &ImportArgs, detail: &str) -> Failure {
-    Failure::new(Exit::Configuration, format_args!("the mapping {}: {detail}", args.mapping.display()))
+fn unusable(args: &ImportArgs, reading: Reading) -> Failure {
+    match reading {
+        Reading::Program(detail) => {
+            Failure::new(Exit::Configuration, format_args!("the mapping {}: {detail}", args.mapping.display()))
+        }
+        Reading::File(error) => Failure::new(Exit::BadInput, format_args!("{}: {error}", args.file.display())),
+    }
 }
 
 fn tell(args: &ImportArgs, counts: &Counts, position: Option<&Position>) {
@@ -103,9 +107,17 @@ enum Reading {
     File(FileError),
 }
 
-fn read_groups(mapping: &Mapping, file: impl BufRead, groups: &mpsc::Sender<groups::Outcome>) -> Result<(), Reading> {
+/// Reads the file to its end. `opened` is told once mapping and file are understood.
+fn read_groups(
+    mapping: &Mapping,
+    file: impl BufRead,
+    opened: oneshot::Sender<()>,
+    groups: &mpsc::Sender<groups::Outcome>,
+) -> Result<(), Reading> {
     let program = Program::compile(&mapping.program).map_err(Reading::Program)?;
     let mut source = Groups::open(mapping, program, file).map_err(Reading::File)?;
+    // Nobody listens any more: then nobody takes groups either.
+    let _ = opened.send(());
     while let Some(outcome) = source.next().map_err(Reading::File)? {
         if groups.blocking_send(outcome).is_err() {
             // The other side has given up and says why.

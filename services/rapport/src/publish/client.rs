@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::Position;
@@ -26,6 +28,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     validate_only: bool,
+    told: Arc<AtomicBool>,
 }
 
 /// What became of one event.
@@ -85,7 +88,7 @@ impl Client {
             .build()
             .map_err(|e| Failure::new(Exit::Internal, format_args!("the HTTP client could not be made: {e}")))?;
         let url = format!("{}/events", base.trim_end_matches('/'));
-        Ok(Self { http, url, validate_only })
+        Ok(Self { http, url, validate_only, told: Arc::default() })
     }
 
     /// Publishes a batch, and again what the collector could not take yet, until each event is accepted or rejected.
@@ -119,7 +122,15 @@ impl Client {
                         ),
                     ));
                 }
-                Attempt::Refused { pause, .. } => pause,
+                Attempt::Refused { pause, reason } => {
+                    if !self.told.swap(true, Ordering::Relaxed) {
+                        crate::say::note(format_args!(
+                            "{} takes nothing at the moment ({reason}); trying again",
+                            self.url
+                        ));
+                    }
+                    pause
+                }
             };
             if verdicts.iter().any(Option::is_none) {
                 tokio::time::sleep(pause).await;
@@ -229,5 +240,100 @@ pub(crate) fn join(position: &mut Option<Position>, other: Option<Position>) {
     for (partition, first) in other.first {
         let held = joined.first.entry(partition).or_insert(first);
         *held = (*held).min(first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A collector that gives these answers, one a request, and hands back the bodies it was sent.
+    async fn collector(answers: Vec<(&'static str, &'static str)>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = async move {
+            let mut bodies = Vec::new();
+            for (head, body) in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                bodies.push(request_body(&mut stream).await);
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            bodies
+        };
+        #[expect(clippy::disallowed_methods, reason = "the handle is awaited")]
+        let handle = tokio::spawn(serving);
+        (url, handle)
+    }
+
+    async fn request_body(stream: &mut tokio::net::TcpStream) -> String {
+        let mut request = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse::<usize>();
+                if body.len() >= length.unwrap() {
+                    return body.to_owned();
+                }
+            }
+            let mut chunk = [0; 1024];
+            let read = stream.read(&mut chunk).await.unwrap();
+            request.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    fn events(texts: &[&str]) -> Vec<Vec<u8>> {
+        texts.iter().map(|t| t.as_bytes().to_vec()).collect()
+    }
+
+    #[tokio::test]
+    async fn only_what_was_not_taken_is_sent_again() {
+        let (url, serving) = collector(vec![
+            ("429 Too Many Requests\r\nretry-after: 0", ""),
+            (
+                "503 Service Unavailable\r\nretry-after: 0",
+                r#"{"results":[{"status":"accepted"},{"status":"retry"},
+                    {"status":"rejected","errors":[{"code":"c","pointer":"/p","detail":"d"}]},{"status":"retry"}]}"#,
+            ),
+            (
+                "200 OK",
+                r#"{"results":[{"status":"accepted","warnings":[{"code":"w","detail":"x"}]},{"status":"accepted"}]}"#,
+            ),
+        ])
+        .await;
+        let client = Client::new(&url, false).unwrap();
+        let answer = client.publish(&events(&["1", "2", "3", "4"])).await.unwrap();
+        let accepted = Verdict::Accepted { warnings: vec![] };
+        let warned = Verdict::Accepted { warnings: vec!["w: x".to_owned()] };
+        let rejected = Verdict::Rejected { reasons: vec!["c /p: d".to_owned()] };
+        assert_eq!(answer.verdicts, [accepted.clone(), warned, rejected, accepted]);
+        assert_eq!(serving.await.unwrap(), ["[1,2,3,4]", "[1,2,3,4]", "[2,4]"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_collector_is_said() {
+        let (url, _serving) = collector(vec![("404 Not Found", "nothing here")]).await;
+        let failure = Client::new(&url, false).unwrap().publish(&events(&["1"])).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+    }
+
+    #[test]
+    fn positions_are_joined() {
+        let id = uuid::Uuid::from_u128(1);
+        let at = |partition, offset| {
+            let mut position = Position::new(id, Default::default());
+            position.appended(partition, offset);
+            Some(position)
+        };
+        let mut all = None;
+        for other in [at(0, 5), None, at(0, 2), at(1, 7), at(0, 9)] {
+            join(&mut all, other);
+        }
+        let all = all.unwrap();
+        assert_eq!((all.next[&0], all.next[&1], all.first[&0], all.first[&1]), (10, 8, 2, 7));
     }
 }

@@ -97,12 +97,19 @@ fn fault(line: &Line) -> Option<String> {
         return Some(format!("not valid UTF-8 at byte {}", error.valid_up_to() + 1));
     }
     match serde_json::from_slice::<&serde_json::value::RawValue>(&line.bytes) {
-        Err(error) => Some(format!("not JSON: {error}")),
+        Err(error) => Some(not_json(&error)),
         Ok(value) if !value.get().starts_with('{') => {
             Some("an event is a JSON object, this is another value".to_owned())
         }
         Ok(_) => None,
     }
+}
+
+/// A sentence with the column: the line is known better here than to the reader of one line.
+pub(crate) fn not_json(error: &serde_json::Error) -> String {
+    let sentence = error.to_string();
+    let what = sentence.split(" at line ").next().unwrap_or_default();
+    format!("not JSON at column {}: {what}", error.column())
 }
 
 /// A file's content and its length; `-` is the standard input.

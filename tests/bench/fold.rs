@@ -1,0 +1,117 @@
+//! From offset 0 into three empty models: the three projectors at once, as they run in production.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use domain::position::Offsets;
+use event_log::{Log, RangeReader, Start, Topic};
+use sqlx::{Executor, PgConnection};
+
+use crate::{
+    Outcome,
+    cpu::{Meter, Spent},
+    machine::{Machine, PROJECTORS},
+    table::{Figure, Limit},
+    work::Progress,
+};
+
+/// Checkpoints are looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Without any progress for this long something is broken.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Reads the log once, then folds it. `copy`: rows a second of COPY alone.
+///
+/// # Errors
+/// A projector ended, or none comes on.
+pub(crate) async fn measure(machine: &mut Machine, copy: f64, figures: &mut Vec<Figure>) -> Outcome {
+    let log = machine.log(None).await?;
+    figures.push(read(machine, &log).await?);
+    let mut connection = machine.connect("bench").await?;
+    // What was published and measured before must not be written to disk on the folds' account.
+    connection.execute("CHECKPOINT").await?;
+    let ends = log.ends().await?;
+    let events = count(&ends)?;
+
+    let meter = Meter::start(&machine.processes());
+    let mut ours = Vec::new();
+    for projector in PROJECTORS {
+        machine.run(projector, false).await?;
+    }
+    // Those just started have used nothing before: their whole time counts.
+    ours.extend(machine.processes().into_iter().filter(|p| PROJECTORS.iter().any(|k| k.name == p.name)));
+    let started = Meter::start(&ours);
+    let reached = wait(machine, &mut connection, &ends, &meter).await?;
+    let mut spent = meter.stop();
+    spent.cpu.extend(started.stop().cpu.into_iter().filter(|(name, _)| *name != "bench"));
+
+    let what = "fold from offset 0, three models";
+    figures.push(Figure::new(what, events, &spent, Limit::Rate("COPY alone", copy)));
+    for (model, wall) in reached {
+        let cpu = spent.cpu.iter().copied().filter(|(name, _)| *name == model).collect();
+        let own = Spent { wall, cpu };
+        figures.push(Figure::new(format!("  of it {model}, until its end"), events, &own, Limit::Rate("COPY alone", copy)));
+    }
+    Ok(())
+}
+
+/// Waits until all three are at the log's end; says when each was.
+async fn wait(machine: &mut Machine, connection: &mut PgConnection, ends: &Offsets, meter: &Meter) -> Outcome<Vec<(&'static str, Duration)>> {
+    let events = count(ends)?;
+    let progress = Progress::new("fold, sum of three models");
+    let mut reached: Vec<(&'static str, Duration)> = Vec::new();
+    let (mut before, mut changed) = (0, Instant::now());
+    while reached.len() < PROJECTORS.len() {
+        let at = checkpoints(connection).await?;
+        for projector in PROJECTORS {
+            let there = at.get(projector.name).is_some_and(|next| ends.iter().all(|(p, end)| next.get(p) >= Some(end)));
+            if there && reached.iter().all(|(name, _)| *name != projector.name) {
+                reached.push((projector.name, meter.elapsed()));
+            }
+        }
+        let sum = at.values().map(count).sum::<Outcome<usize>>()?;
+        if sum != before {
+            if before == 0 {
+                println!("  fold: the first batch was committed after {:.2} s", meter.elapsed().as_secs_f64());
+            }
+            (before, changed) = (sum, Instant::now());
+        }
+        progress.at(sum, events * PROJECTORS.len());
+        machine.all_running()?;
+        if changed.elapsed() > STUCK {
+            return Err(format!("no projector has come on for {STUCK:?}: they are at {at:?}, the log's end is {ends:?}").into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(reached)
+}
+
+/// Reading alone, without decoding.
+async fn read(machine: &Machine, log: &Log) -> Outcome<Figure> {
+    let what = "reading the log alone";
+    let events = count(&log.ends().await?)?;
+    let progress = Progress::new(what);
+    let meter = Meter::start(&machine.processes());
+    let mut reader = RangeReader::open(log, Topic::Log, Start::Beginning, false).await?;
+    let mut done = 0;
+    while let Some(records) = reader.next().await? {
+        done += records.len();
+        progress.at(done, events);
+    }
+    Ok(Figure::new(format!("limit: {what}"), done, &meter.stop(), Limit::Itself))
+}
+
+/// How far each model has come; nothing before the first projector has made the tables.
+pub(crate) async fn checkpoints(connection: &mut PgConnection) -> Outcome<BTreeMap<String, Offsets>> {
+    match projection::positions::read(connection).await {
+        Ok(at) => Ok(at),
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Ok(BTreeMap::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn count(offsets: &Offsets) -> Outcome<usize> {
+    Ok(usize::try_from(offsets.values().sum::<i64>())?)
+}

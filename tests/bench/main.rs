@@ -1,0 +1,175 @@
+//! `make bench`: how much Rapport does on this machine, every figure beside a limit measured in the same run.
+//!
+//! ```text
+//! limits      Kafka alone, COPY alone, one round trip      (no service runs)
+//! publish     bench -> collector -> Kafka                  batches of 50, 256 connections, one connection
+//! fold        Kafka -> three projectors -> PostgreSQL      from offset 0, empty models
+//! visible     publish -> ... -> checkpoints, page          1,000 events a second, steadily
+//! ```
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | `machine` | Kafka, PostgreSQL and the services, each a process, on ports and in a directory of their own |
+//! | `mix` | the events |
+//! | `limits`, `publish`, `fold`, `visible` | one part of the run each |
+//! | `cpu` | processor time of processes |
+//! | `http`, `work` | a client that costs little; work shared out among tasks |
+//! | `table` | figures and the table they are printed as |
+//!
+//! It asserts nothing about time. Everything it starts it ends, and what they wrote it deletes.
+
+mod cpu;
+mod fold;
+mod http;
+mod limits;
+mod machine;
+mod mix;
+mod publish;
+mod table;
+mod visible;
+mod work;
+
+use std::{process::ExitCode, sync::Arc, time::Duration, time::Instant};
+
+use crate::{
+    machine::{COLLECTOR, Machine, QUERY},
+    mix::Told,
+    publish::Shape,
+    table::{Figure, Limit},
+    visible::{Phase, Seen},
+};
+
+/// What anything here may end with.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const USAGE: &str = "\
+Usage: bench [--events N] [--quick] [--seed N]
+
+  --events N   events published in batches and folded from offset 0 (default 300000)
+  --quick      20,000 events and short phases: does it work at all?
+  --seed N     another story with the same mix (default 1)";
+
+/// Events a second while publish-to-visible is measured.
+const STEADY_RATE: usize = 1_000;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Published in batches.
+    events: usize,
+    /// Published one each over 256 connections.
+    at_256: usize,
+    /// Published one by one.
+    one_by_one: usize,
+    /// Published in each of the two steady phases.
+    steady: usize,
+    seed: u64,
+}
+
+impl Plan {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
+        let (mut events, mut seconds, mut seed) = (300_000, 10, 1);
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
+                value.replace(['_', ','], "").parse::<u64>().map_err(|_| format!("{argument} needs a number, not {value:?}"))
+            };
+            match argument.as_str() {
+                "--events" => events = usize::try_from(number()?)?.max(1_000),
+                "--seed" => seed = number()?,
+                "--quick" => (events, seconds) = (20_000, 3),
+                _ => return Err(format!("{argument:?} is not known here").into()),
+            }
+        }
+        let (at_256, one_by_one) = ((events / 5).min(60_000), (events / 60).min(5_000));
+        Ok(Self { events, at_256, one_by_one, steady: seconds * STEADY_RATE, seed })
+    }
+
+    fn total(&self) -> usize {
+        self.events + self.at_256 + self.one_by_one + 2 * self.steady
+    }
+}
+
+fn main() -> ExitCode {
+    if std::env::args().any(|a| a == "--help" || a == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let plan = match Plan::read(std::env::args().skip(1)) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("bench: {error}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(plan)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the machine, measures, prints what there is, and ends everything, also after a failure or Ctrl-C.
+async fn run(plan: Plan) -> Outcome {
+    let began = Instant::now();
+    if cfg!(debug_assertions) {
+        println!("bench: this is a debug build; its figures say little (make bench builds with optimizations)");
+    }
+    println!("bench: telling {} events about {} customers (seed {})", plan.total(), plan.total() / 10, plan.seed);
+    let told: Arc<[Told]> = mix::tell(plan.seed, plan.total()).into();
+    let bytes: usize = told.iter().map(|t| t.json.len()).sum();
+    println!("bench: starting Kafka and PostgreSQL");
+    let mut machine = Machine::start().await?;
+    let mut figures = Vec::new();
+    let ended = tokio::select! {
+        ended = Box::pin(measure(&mut machine, plan, &told, &mut figures)) => ended,
+        interrupted = tokio::signal::ctrl_c() => Err(interrupted.err().map_or_else(|| "interrupted".into(), Into::into)),
+    };
+    println!("bench: ending everything");
+    let stopped = machine.stop().await;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    println!(
+        "\n{} events of {} bytes as JSON, {cores} cores shared by all, {profile} build, {:.0} s\n",
+        plan.total(),
+        bytes / told.len().max(1),
+        began.elapsed().as_secs_f64()
+    );
+    table::print(&figures);
+    ended.and(stopped)
+}
+
+async fn measure(machine: &mut Machine, plan: Plan, told: &Arc<[Told]>, figures: &mut Vec<Figure>) -> Outcome {
+    println!("bench: limits");
+    let limits = limits::measure(machine, &Arc::from(&told[..plan.events]), figures).await?;
+
+    println!("bench: publishing");
+    machine.run(COLLECTOR, true).await?;
+    let mut from = 0;
+    for (events, shape, what, limit) in [
+        (plan.events, Shape { connections: 8, events: 50 }, "publish, batches of 50, 8 connections", Limit::Rate("append", limits.append)),
+        (plan.at_256, Shape { connections: 256, events: 1 }, "publish, single, 256 connections", Limit::Rate("append, 256 tasks", limits.append_256)),
+        (plan.one_by_one, Shape { connections: 1, events: 1 }, "publish, single, one connection", Limit::Median("append, one", limits.append_1)),
+    ] {
+        figures.push(publish::measure(machine, told, from..from + events, shape, what, limit).await?);
+        from += events;
+    }
+
+    println!("bench: folding {from} events from offset 0 into three empty models");
+    fold::measure(machine, limits.copy, figures).await?;
+
+    println!("bench: publish to visible");
+    machine.run(QUERY, true).await?;
+    // Autovacuum and the like have just been given a lot to do; they are part of life, but not all of it at once.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for seen in [Seen::Checkpoints, Seen::Page] {
+        let phase = Phase { range: from..from + plan.steady, rate: STEADY_RATE, seen };
+        visible::measure(machine, told, phase, limits.round_trip, figures).await?;
+        from += plan.steady;
+    }
+    Ok(())
+}
