@@ -45,7 +45,8 @@ async fn the_tour() {
     let answer = stack.publish(&bodies[2]).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let path = format!("/api/v1/customers/email:ann@example.com?position={}", answer.position.expect("a position"));
-    assert_eq!(stack.get(&path).await.body["sales"]["orders"][0]["order_id"], "1001");
+    let page = stack.get(&path).await;
+    assert_eq!(page.body["sales"]["orders"][0]["order_id"], "1001", "{page:?}");
     let after: Vec<_> = ["sales", "service", "customer360"].map(|model| digest(&stack, model)).to_vec();
     assert_eq!(before, after, "copies changed a digest");
     stack.stop().await;

@@ -188,9 +188,16 @@ impl Stack {
 
     /// kill -9 of `up` alone, then a new one on the same data.
     pub async fn restart_after_kill(&mut self) {
+        let orphans: Vec<_> = self.processes().into_iter().map(|name| (self.pid(&name), name)).collect();
         self.up.kill().expect("`up` runs");
         self.up.wait().expect("`up` ends");
         self.up = spawn(self.data.path(), self.base, &[]);
+        // Until the new `up` has ended them, what the killed one left still says that it is ready.
+        let end = Instant::now() + START_TIMEOUT;
+        while orphans.iter().any(|(old, name)| self.pid(name).is_none_or(|new| Some(new) == *old)) {
+            assert!(Instant::now() < end, "what a killed `up` left was not replaced:\n{}", self.log_tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.ready().await;
     }
 

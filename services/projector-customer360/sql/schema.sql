@@ -1,7 +1,8 @@
 -- The tables of one generation of customer360. Names are unqualified: they are created in the generation's schema.
 -- A stamp is the order of facts as bytes (time, rank, sequence, event id); comparing stamps compares facts.
 
--- Every interaction, once. The set of known event ids.
+-- Every interaction, once. The set of known event ids. payload is JSON that this model has written: as text it is not
+-- parsed again on the way in.
 CREATE TABLE timeline (
     event_id    uuid PRIMARY KEY,
     stamp       bytea NOT NULL,
@@ -14,7 +15,7 @@ CREATE TABLE timeline (
     summary     text NOT NULL,
     entities    text[],
     groups      text[],
-    payload     json NOT NULL,
+    payload     text NOT NULL,
     hash        bytea NOT NULL,
     partition   integer NOT NULL,
     log_offset  bigint NOT NULL,
@@ -128,7 +129,7 @@ CREATE TABLE components (
     first_at    bigint,
     kind_rank   smallint
 );
-CREATE INDEX components_cluster ON components (cluster);
+CREATE INDEX components_cluster ON components (cluster) WHERE conflicted;
 CREATE INDEX components_customer ON components (customer_id);
 CREATE SEQUENCE component_numbers CACHE 1;
 CREATE TABLE conflicts (

@@ -158,14 +158,14 @@ COMMENT ON COLUMN {model}.accounts.last_seen_at IS 'When the last one did.';
 COMMENT ON COLUMN {model}.accounts.set_by IS 'That last event.';
 
 CREATE OR REPLACE VIEW {model}.duplicates AS
-SELECT c.event_id, t.payload ->> 'source' AS source, t.payload ->> 'id' AS id, encode(c.hash, 'hex') AS hash,
+SELECT c.event_id, t.payload::json ->> 'source' AS source, t.payload::json ->> 'id' AS id, encode(c.hash, 'hex') AS hash,
        false AS is_counted, c.payload, c.received_at, c.partition, c.log_offset
 FROM {schema}.copies c
 JOIN {schema}.timeline t ON t.event_id = c.event_id
 WHERE NOT t.voided
 UNION ALL
-SELECT t.event_id, t.payload ->> 'source', t.payload ->> 'id', encode(t.hash, 'hex'),
-       true, t.payload, t.received_at, t.partition, t.log_offset
+SELECT t.event_id, t.payload::json ->> 'source', t.payload::json ->> 'id', encode(t.hash, 'hex'),
+       true, t.payload::json, t.received_at, t.partition, t.log_offset
 FROM {schema}.timeline t
 WHERE NOT t.voided AND t.event_id IN (SELECT event_id FROM {schema}.copies);
 
@@ -199,8 +199,8 @@ COMMENT ON COLUMN {model}.profiles.set_at IS 'When the event that set it occurre
 COMMENT ON COLUMN {model}.profiles.set_by IS 'That event.';
 
 CREATE OR REPLACE VIEW {model}.timeline AS
-SELECT event_id, payload ->> 'source' AS source, payload ->> 'id' AS id, type, occurred_at, received_at, subject_id,
-       entities[1] AS entity, entities, channel, direction, summary, payload, partition, log_offset, stamp
+SELECT event_id, payload::json ->> 'source' AS source, payload::json ->> 'id' AS id, type, occurred_at, received_at, subject_id,
+       entities[1] AS entity, entities, channel, direction, summary, payload::json AS payload, partition, log_offset, stamp
 FROM {schema}.timeline
 WHERE NOT voided;
 

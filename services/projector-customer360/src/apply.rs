@@ -63,7 +63,8 @@ async fn append(
     graph::write(model, connection, identity_lock, &effects, Dirty::default()).await
 }
 
-/// The timeline's rows of these events, and what they say. Voids of the batch are in their table already.
+/// The timeline's rows of these events, and what they say, by event id: two workers that write the same events wait for
+/// each other in turn. Voids of the batch are in their table already.
 pub(crate) async fn entries<'b>(
     model: &Customer360,
     connection: &mut PgConnection,
@@ -76,5 +77,7 @@ pub(crate) async fn entries<'b>(
         effects: effects(&event.interaction),
         voided: voided.contains(&event.interaction.event_id),
     };
-    Ok(events.iter().map(entry).collect())
+    let mut entries: Vec<Entry<'b>> = events.iter().map(entry).collect();
+    entries.sort_unstable_by_key(|e| e.event.interaction.event_id);
+    Ok(entries)
 }

@@ -103,7 +103,7 @@ pub(crate) async fn stored(
     namespace: &domain::Namespace,
 ) -> Result<Vec<Stored>, ReadBackError> {
     let rows: Vec<StoredRow> = sqlx::query_as(
-        "SELECT event_id, hash, received_at, payload::text, partition, log_offset, voided FROM timeline WHERE event_id = ANY($1)",
+        "SELECT event_id, hash, received_at, payload, partition, log_offset, voided FROM timeline WHERE event_id = ANY($1)",
     )
     .bind(events)
     .fetch_all(connection)

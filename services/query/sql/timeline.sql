@@ -41,7 +41,7 @@ sized AS (
     SELECT
         p.stamp,
         t.event_id,
-        sum(octet_length(t.payload::text)) OVER newest_first AS bytes,
+        sum(octet_length(t.payload)) OVER newest_first AS bytes,
         row_number() OVER newest_first AS number,
         count(*) OVER () AS picked
     FROM picked AS p
@@ -53,7 +53,7 @@ FROM sized AS s
 CROSS JOIN LATERAL (
     SELECT
         t.event_id, t.source, t.id, t.type, t.occurred_at, t.received_at, t.subject_id, t.entity, t.entities,
-        t.channel, t.direction, t.summary, t.payload, t.partition, t.log_offset
+        t.channel, t.direction, t.summary, t.payload::json AS payload, t.partition, t.log_offset
     FROM customer360.timeline AS t
     WHERE t.event_id = s.event_id
 ) AS v

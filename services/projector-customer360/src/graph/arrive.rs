@@ -107,12 +107,19 @@ async fn new_hubs(
     if pairs.is_empty() {
         return Ok(BTreeSet::new());
     }
+    // Beside a new identifier nobody stood before.
+    let (met, unmet): (Vec<_>, Vec<_>) = pairs.iter().partition(|(node, _)| known.contains_key(*node));
+    let mut rows = CopyBuffer::with_capacity(2, unmet.len() * 96);
+    for (node, neighbour) in unmet {
+        rows.begin_row().put_text(node.text()).put_text(neighbour.text());
+    }
+    copy_in(connection, "COPY neighbours (identifier, neighbour) FROM STDIN BINARY", rows).await?;
     let added: Vec<String> = sqlx::query_scalar(
         "INSERT INTO neighbours (identifier, neighbour) SELECT * FROM unnest($1::text[], $2::text[]) \
          ON CONFLICT DO NOTHING RETURNING identifier",
     )
-    .bind(pairs.iter().map(|(node, _)| node.text()).collect::<Vec<_>>())
-    .bind(pairs.iter().map(|(_, neighbour)| neighbour.text()).collect::<Vec<_>>())
+    .bind(texts(met.iter().map(|(node, _)| *node)))
+    .bind(texts(met.iter().map(|(_, neighbour)| *neighbour)))
     .fetch_all(&mut *connection)
     .await?;
     let mut near: HashMap<&Node, Vec<&Node>> = HashMap::new();

@@ -44,8 +44,10 @@ async fn load(connection: &mut PgConnection, dirty: Dirty) -> Result<Loaded, sql
     .fetch_all(&mut *connection)
     .await?;
     let touched: Vec<i64> = components.into_iter().chain(of_dirty).collect();
+    // A clean cluster is one component; only those of a conflicted one have to be looked for.
     let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT component, cluster FROM components WHERE cluster = ANY (SELECT cluster FROM components WHERE component = ANY($1))",
+        "SELECT component, cluster FROM components WHERE component = ANY($1) UNION SELECT component, cluster FROM components \
+         WHERE conflicted AND cluster = ANY (SELECT cluster FROM components WHERE component = ANY($1) AND conflicted)",
     )
     .bind(touched)
     .fetch_all(&mut *connection)

@@ -398,17 +398,23 @@ async fn create_topics(options: &LogOptions) -> Result<(), LogError> {
 
 /// One record a partition, at exactly the offset asked for.
 fn read_at(options: &LogOptions, topic: &str, offsets: &Offsets) -> Result<BTreeMap<i32, Record>, LogError> {
-    let mut found = BTreeMap::new();
     if offsets.is_empty() {
-        return Ok(found);
+        return Ok(BTreeMap::new());
     }
     let consumer = reader::consumer(options, topic, offsets, &reader::ReaderOptions::default())
         .map_err(|e| options.unreachable(e))?;
-    let mut wanted = offsets.clone();
+    let found = poll_at(&consumer, offsets.clone());
+    reader::let_go(consumer);
+    found.ok_or_else(|| options.unreachable("a record that was asked for did not come in time"))
+}
+
+/// `None`: something was still missing when the time had passed.
+fn poll_at(consumer: &BaseConsumer, mut wanted: Offsets) -> Option<BTreeMap<i32, Record>> {
+    let mut found = BTreeMap::new();
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     while !wanted.is_empty() {
         if Instant::now() > deadline {
-            return Err(options.unreachable("a record that was asked for did not come in time"));
+            return None;
         }
         match consumer.poll(Duration::from_millis(100)) {
             None => {}
@@ -422,9 +428,10 @@ fn read_at(options: &LogOptions, topic: &str, offsets: &Offsets) -> Result<BTree
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 wanted.remove(&partition);
             }
-            Some(Err(error)) if reader::is_out_of_range(&error) => return Ok(found),
+            // Of several partitions it does not say which one: what has not come by then is not there.
+            Some(Err(error)) if reader::is_out_of_range(&error) => return Some(found),
             Some(Err(error)) => tracing::debug!(%error, "reading single records"),
         }
     }
-    Ok(found)
+    Some(found)
 }

@@ -187,6 +187,15 @@ pub(crate) fn consumer(
     Ok(consumer)
 }
 
+/// Closes a client without waiting for it: closing asks the cluster for a group coordinator that these clients never
+/// use, and lasts for as long as nobody answers.
+pub(crate) fn let_go(consumer: BaseConsumer) {
+    let closing = std::thread::Builder::new().name("log-closing".into()).spawn(move || drop(consumer));
+    if let Err(error) = closing {
+        tracing::warn!(%error, "no thread could be started to close a Kafka client");
+    }
+}
+
 pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

@@ -47,21 +47,24 @@ impl Leases {
         let sent_at = Instant::now();
         let (partitions, epochs, free, all, others): (Vec<i32>, Vec<i64>, i64, i64, i64) = sqlx::query_as(
             "WITH alive AS (
-                 INSERT INTO backbone.workers (worker, model, generation, expires_at)
-                 VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
-                 ON CONFLICT (worker) DO UPDATE SET expires_at = EXCLUDED.expires_at
+                 INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start)
+                 VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), pg_backend_pid(),
+                         (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()))
+                 ON CONFLICT (worker) DO UPDATE
+                 SET expires_at = EXCLUDED.expires_at, pid = EXCLUDED.pid, backend_start = EXCLUDED.backend_start
              ), renewed AS (
                  UPDATE backbone.leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
                  WHERE holder = $1 AND model = $2 AND generation = $3
                  RETURNING partition, epoch
              ), leases AS (
                  SELECT count(*) AS partitions,
-                        count(*) FILTER (WHERE holder IS NULL OR expires_at < clock_timestamp()
-                                                       AND holder <> $1) AS free
+                        count(*) FILTER (WHERE holder IS NULL OR holder <> $1
+                            AND (expires_at < clock_timestamp() OR NOT backbone.is_session(pid, backend_start))) AS free
                  FROM backbone.leases WHERE model = $2 AND generation = $3
              ), others AS (
                  SELECT count(*) AS workers FROM backbone.workers
                  WHERE model = $2 AND generation = $3 AND expires_at >= clock_timestamp() AND worker <> $1
+                   AND backbone.is_session(pid, backend_start)
              )
              SELECT coalesce((SELECT array_agg(partition ORDER BY partition) FROM renewed), '{}'),
                     coalesce((SELECT array_agg(epoch ORDER BY partition) FROM renewed), '{}'),
@@ -99,7 +102,9 @@ impl Leases {
         let takeable: Vec<i32> = sqlx::query_scalar(
             "SELECT partition FROM backbone.leases
              WHERE model = $1 AND generation = $2
-               AND (holder IS NULL OR holder = $3 OR expires_at < clock_timestamp()) AND partition <> ALL($5)
+               AND (holder IS NULL OR holder = $3 OR expires_at < clock_timestamp()
+                    OR NOT backbone.is_session(pid, backend_start))
+               AND partition <> ALL($5)
              ORDER BY holder IS NOT DISTINCT FROM $3 DESC, partition LIMIT $4
              FOR UPDATE SKIP LOCKED",
         )

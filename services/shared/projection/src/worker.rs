@@ -29,6 +29,12 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// A heartbeat is sent this often at least, so that newcomers get their share soon.
 const HEARTBEAT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Connecting may take this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Taking partitions may take this long: ending predecessors, asking the log what it still holds.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A batch that takes longer is on a connection that nobody answers on.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// Giving leases back at the end may take this long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -140,11 +146,12 @@ impl<M: ReadModel> Worker<M> {
         let name = format!("rapport {} {}", self.model.name(), self.leases.worker);
         let connected = tokio::select! {
             () = stopped(stop) => return End::Stopped,
-            connected = database::connect(&self.database_url, &name) => connected,
+            connected = timeout(CONNECT_TIMEOUT, database::connect(&self.database_url, &name)) => connected,
         };
         let mut connection = match connected {
-            Ok(connection) => connection,
-            Err(error) => return error.into(),
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return End::Again("PostgreSQL did not take the connection in time".into()),
         };
         *running = true;
         self.status.change(|s| s.workers_running += 1);
@@ -152,7 +159,13 @@ impl<M: ReadModel> Worker<M> {
         // What an earlier session held is taken again, with new epochs, before anything else.
         let mut first = true;
         loop {
-            let assigned = match self.assign(&mut connection, held, &mut view, stop, first).await {
+            let (lapsed, mut also) = (lapse(view.clone(), Instant::now() + self.leases.ttl), stop.clone());
+            let assigned = tokio::select! {
+                () = stopped(&mut also) => Err(End::Stopped),
+                assigned = self.assign(&mut connection, held, &mut view, stop, first) => assigned,
+                () = lapsed => Err(End::Again("PostgreSQL or Kafka did not answer in time".into())),
+            };
+            let assigned = match assigned {
                 Ok(assigned) => assigned,
                 Err(end) => return end,
             };
@@ -201,7 +214,8 @@ impl<M: ReadModel> Worker<M> {
             let wanted = seen.share.saturating_sub(held.0.len());
             if wanted > 0 && (first || takeable(held, &seen)) {
                 first = false;
-                self.take(connection, held, wanted).await?;
+                let took = timeout(TAKE_TIMEOUT, self.take(connection, held, wanted)).await;
+                took.map_err(|_| End::Again("partitions could not be taken in time".into()))??;
             }
             self.show(held);
             if !held.0.is_empty() {
@@ -254,7 +268,9 @@ impl<M: ReadModel> Worker<M> {
             };
             let lapsed = lapse(view.clone(), assigned_until);
             tokio::select! {
-                folded = self.fold(connection, folder, held, taken) => folded?,
+                folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
+                    folded.map_err(|_| End::Again("a batch took too long".into()))??;
+                }
                 // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
                 () = lapsed => return Err(End::Again("the leases have lapsed during a batch".into())),
             }

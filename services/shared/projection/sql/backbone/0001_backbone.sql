@@ -60,8 +60,16 @@ CREATE TABLE backbone.workers (
     model text NOT NULL,
     generation integer NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    pid integer,
+    backend_start timestamptz
 ) WITH (fillfactor = 40);
+
+-- Whether a session is still there. Whose session is gone is dead or has lost its connection: either way it can commit
+-- nothing any more, and its partitions need not wait for the lease to lapse.
+CREATE FUNCTION backbone.is_session(session_pid integer, started timestamptz) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = session_pid AND a.backend_start = started);
 
 -- Records that could not be folded, whole, so that they can be looked at and folded again.
 CREATE TABLE backbone.dead_letters (
