@@ -52,13 +52,23 @@ pub(crate) async fn measure(machine: &mut Machine, copy: f64, figures: &mut Vec<
     for (model, wall) in reached {
         let cpu = spent.cpu.iter().copied().filter(|(name, _)| *name == model).collect();
         let own = Spent { wall, cpu };
-        figures.push(Figure::new(format!("  of it {model}, until its end"), events, &own, Limit::Rate("COPY alone", copy)));
+        figures.push(Figure::new(
+            format!("  of it {model}, until its end"),
+            events,
+            &own,
+            Limit::Rate("COPY alone", copy),
+        ));
     }
     Ok(())
 }
 
 /// Waits until all three are at the log's end; says when each was.
-async fn wait(machine: &mut Machine, connection: &mut PgConnection, ends: &Offsets, meter: &Meter) -> Outcome<Vec<(&'static str, Duration)>> {
+async fn wait(
+    machine: &mut Machine,
+    connection: &mut PgConnection,
+    ends: &Offsets,
+    meter: &Meter,
+) -> Outcome<Vec<(&'static str, Duration)>> {
     let events = count(ends)?;
     let progress = Progress::new("fold, sum of three models");
     let mut reached: Vec<(&'static str, Duration)> = Vec::new();
@@ -81,7 +91,10 @@ async fn wait(machine: &mut Machine, connection: &mut PgConnection, ends: &Offse
         progress.at(sum, events * PROJECTORS.len());
         machine.all_running()?;
         if changed.elapsed() > STUCK {
-            return Err(format!("no projector has come on for {STUCK:?}: they are at {at:?}, the log's end is {ends:?}").into());
+            return Err(format!(
+                "no projector has come on for {STUCK:?}: they are at {at:?}, the log's end is {ends:?}"
+            )
+            .into());
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
@@ -107,7 +120,9 @@ async fn read(machine: &Machine, log: &Log) -> Outcome<Figure> {
 pub(crate) async fn checkpoints(connection: &mut PgConnection) -> Outcome<BTreeMap<String, Offsets>> {
     match projection::positions::read(connection).await {
         Ok(at) => Ok(at),
-        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => Ok(BTreeMap::new()),
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "3F000")) => {
+            Ok(BTreeMap::new())
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -38,7 +38,10 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke, or not all were accepted.
-    pub(crate) async fn publish_batch<'e>(&mut self, events: impl ExactSizeIterator<Item = &'e str> + Clone) -> Outcome<Option<String>> {
+    pub(crate) async fn publish_batch<'e>(
+        &mut self,
+        events: impl ExactSizeIterator<Item = &'e str> + Clone,
+    ) -> Outcome<Option<String>> {
         let length = 1 + events.len() + events.clone().map(str::len).sum::<usize>();
         self.post("application/cloudevents-batch+json", length, |to| {
             for (index, event) in events.enumerate() {
@@ -56,7 +59,8 @@ impl Connection {
     /// The connection broke, or the status is not 200.
     pub(crate) async fn get(&mut self, path: &str) -> Outcome<Option<String>> {
         self.request.clear();
-        self.request.extend_from_slice(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", self.port).as_bytes());
+        self.request
+            .extend_from_slice(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", self.port).as_bytes());
         self.exchange().await
     }
 
@@ -82,11 +86,17 @@ impl Connection {
             }
         };
         let text = std::str::from_utf8(&self.answer[..head])?;
-        let status: u16 = text.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or("the server's answer is no HTTP")?;
+        let status: u16 =
+            text.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or("the server's answer is no HTTP")?;
         let header = |wanted: &str| {
-            text.lines().skip(1).filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v.trim())
+            text.lines()
+                .skip(1)
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .map(|(_, v)| v.trim())
         };
-        let length: usize = header("content-length").and_then(|l| l.parse().ok()).ok_or("the server's answer has no length")?;
+        let length: usize =
+            header("content-length").and_then(|l| l.parse().ok()).ok_or("the server's answer has no length")?;
         let position = header("rapport-position").map(str::to_owned);
         while self.answer.len() < head + 4 + length {
             if self.stream.read_buf(&mut self.answer).await? == 0 {

@@ -48,14 +48,18 @@ pub(crate) async fn measure(machine: &Machine, told: &Arc<[Told]>, figures: &mut
     let log = machine.log(Some("limit")).await?;
     append(machine, &log, told, Shape { tasks: 8, records: 1000, events: WARM_UP }, "warming Kafka up").await?;
     let n = told.len();
-    let many = append(machine, &log, told, Shape { tasks: 8, records: 1000, events: n }, "append, many at a time").await?;
+    let many =
+        append(machine, &log, told, Shape { tasks: 8, records: 1000, events: n }, "append, many at a time").await?;
     let events = (n / 5).min(100_000);
-    let at_256 = append(machine, &log, told, Shape { tasks: 256, records: 1, events }, "append, 256 tasks with one each").await?;
+    let at_256 =
+        append(machine, &log, told, Shape { tasks: 256, records: 1, events }, "append, 256 tasks with one each")
+            .await?;
     let events = (n / 60).min(5_000);
     let at_1 = append(machine, &log, told, Shape { tasks: 1, records: 1, events }, "append, one by one").await?;
     let rows = copy(machine, told).await?;
     let (trips, round_trip) = round_trip(machine, told).await?;
-    let limits = Limits { append: many.0.rate, append_256: at_256.0.rate, append_1: at_1.1, copy: rows.rate, round_trip };
+    let limits =
+        Limits { append: many.0.rate, append_256: at_256.0.rate, append_1: at_1.1, copy: rows.rate, round_trip };
     figures.extend([many.0, at_256.0, at_1.0, rows, trips]);
     Ok(limits)
 }
@@ -70,7 +74,13 @@ struct Shape {
 }
 
 /// Appends and waits for every acknowledgement. Returns the median of a call too.
-async fn append(machine: &Machine, log: &Log, told: &Arc<[Told]>, shape: Shape, what: &str) -> Outcome<(Figure, Duration)> {
+async fn append(
+    machine: &Machine,
+    log: &Log,
+    told: &Arc<[Told]>,
+    shape: Shape,
+    what: &str,
+) -> Outcome<(Figure, Duration)> {
     let options = AppenderOptions { timeout: Duration::from_secs(60), ..AppenderOptions::default() };
     let appender = Appender::open(log, options)?;
     let events = shape.events.min(told.len());

@@ -58,7 +58,8 @@ impl Machine {
         let artifacts = local_stack::fetch(&test_kit::stack_dir(), |line| println!("  {line}")).await?;
         let dir = tempfile::Builder::new().prefix("rapport-bench-").tempdir()?;
         let base = free_ports();
-        let kafka = KafkaOptions { lifetime: Lifetime::WithParent, ..KafkaOptions::new(dir.path(), base + 4, base + 5) };
+        let kafka =
+            KafkaOptions { lifetime: Lifetime::WithParent, ..KafkaOptions::new(dir.path(), base + 4, base + 5) };
         let postgres = PostgresOptions { lifetime: Lifetime::WithParent, ..PostgresOptions::new(dir.path(), base + 3) };
         let (kafka, postgres) = tokio::join!(kafka.start(&artifacts), postgres.start(&artifacts));
         Ok(Self { dir, base, kafka: kafka?, postgres: postgres?, services: Vec::new() })
@@ -71,7 +72,9 @@ impl Machine {
         }
         // PostgreSQL keeps its files elsewhere when we are root, because it runs as another account.
         let files = match self.connect("bench").await {
-            Ok(mut connection) => sqlx::query_scalar::<_, String>("SHOW data_directory").fetch_one(&mut connection).await.ok(),
+            Ok(mut connection) => {
+                sqlx::query_scalar::<_, String>("SHOW data_directory").fetch_one(&mut connection).await.ok()
+            }
             Err(_) => None,
         };
         tokio::join!(self.kafka.stop(STOP_GRACE), self.postgres.stop(STOP_GRACE));
@@ -87,7 +90,9 @@ impl Machine {
     pub(crate) async fn run(&mut self, kind: Kind, until_ready: bool) -> Outcome {
         let program = std::env::current_exe()?.with_file_name("rapport");
         if !program.exists() {
-            return Err(format!("{} is missing: build the whole workspace, as `make bench` does", program.display()).into());
+            return Err(
+                format!("{} is missing: build the whole workspace, as `make bench` does", program.display()).into()
+            );
         }
         let output = File::options().create(true).append(true).open(self.output(kind))?;
         let child = Command::new(program)
@@ -105,7 +110,10 @@ impl Machine {
             .spawn()?;
         self.services.push((kind, child));
         let end = Instant::now() + READY_TIMEOUT;
-        while until_ready {
+        if !until_ready {
+            return Ok(());
+        }
+        loop {
             self.all_running()?;
             if let Ok(mut admin) = Connection::open(self.base + kind.admin_port).await
                 && admin.get("/readyz").await.is_ok()

@@ -72,7 +72,10 @@ impl Plan {
         while let Some(argument) = arguments.next() {
             let mut number = || {
                 let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
-                value.replace(['_', ','], "").parse::<u64>().map_err(|_| format!("{argument} needs a number, not {value:?}"))
+                value
+                    .replace(['_', ','], "")
+                    .parse::<u64>()
+                    .map_err(|_| format!("{argument} needs a number, not {value:?}"))
             };
             match argument.as_str() {
                 "--events" => events = usize::try_from(number()?)?.max(1_000),
@@ -151,9 +154,24 @@ async fn measure(machine: &mut Machine, plan: Plan, told: &Arc<[Told]>, figures:
     machine.run(COLLECTOR, true).await?;
     let mut from = 0;
     for (events, shape, what, limit) in [
-        (plan.events, Shape { connections: 8, events: 50 }, "publish, batches of 50, 8 connections", Limit::Rate("append", limits.append)),
-        (plan.at_256, Shape { connections: 256, events: 1 }, "publish, single, 256 connections", Limit::Rate("append, 256 tasks", limits.append_256)),
-        (plan.one_by_one, Shape { connections: 1, events: 1 }, "publish, single, one connection", Limit::Median("append, one", limits.append_1)),
+        (
+            plan.events,
+            Shape { connections: 8, events: 50 },
+            "publish, batches of 50, 8 connections",
+            Limit::Rate("append", limits.append),
+        ),
+        (
+            plan.at_256,
+            Shape { connections: 256, events: 1 },
+            "publish, single, 256 connections",
+            Limit::Rate("append, 256 tasks", limits.append_256),
+        ),
+        (
+            plan.one_by_one,
+            Shape { connections: 1, events: 1 },
+            "publish, single, one connection",
+            Limit::Median("append, one", limits.append_1),
+        ),
     ] {
         figures.push(publish::measure(machine, told, from..from + events, shape, what, limit).await?);
         from += events;

@@ -105,9 +105,14 @@ impl Teller {
             }
             6 | 7 => (
                 "payment.recorded",
-                format!(r#"{{"order_id":"{order}","kind":"captured","amount":{{"amount_minor":6280,"currency":"EUR"}},"gateway":"card"}}"#),
+                format!(
+                    r#"{{"order_id":"{order}","kind":"captured","amount":{{"amount_minor":6280,"currency":"EUR"}},"gateway":"card"}}"#
+                ),
             ),
-            8 => ("shipment.updated", format!(r#"{{"order_id":"{order}","status":"shipped","carrier":"post","tracking":"T{page}"}}"#)),
+            8 => (
+                "shipment.updated",
+                format!(r#"{{"order_id":"{order}","status":"shipped","carrier":"post","tracking":"T{page}"}}"#),
+            ),
             _ => (
                 "order.changed",
                 format!(
@@ -136,7 +141,9 @@ impl Teller {
             }
             _ => (
                 "case.replied",
-                format!(r#"{{"case_id":"{case}","visibility":"public","text":"Thank you for writing to us. We have looked into it and send you a new lid."}}"#),
+                format!(
+                    r#"{{"case_id":"{case}","visibility":"public","text":"Thank you for writing to us. We have looked into it and send you a new lid."}}"#
+                ),
             ),
         }
     }
@@ -148,11 +155,17 @@ impl Teller {
                 self.calls += 1;
                 (
                     "call.offered",
-                    format!(r#"{{"call_id":"{}","direction":"inbound","from":"+4930111111","to":"+4930222222","queue":"help"}}"#, self.calls),
+                    format!(
+                        r#"{{"call_id":"{}","direction":"inbound","from":"+4930111111","to":"+4930222222","queue":"help"}}"#,
+                        self.calls
+                    ),
                 )
             }
             3..6 => ("call.answered", format!(r#"{{"call_id":"{call}","agent_id":"ann","wait_s":7}}"#)),
-            _ => ("call.ended", format!(r#"{{"call_id":"{call}","disposition":"answered","duration_s":180,"talk_s":160,"wait_s":7}}"#)),
+            _ => (
+                "call.ended",
+                format!(r#"{{"call_id":"{call}","disposition":"answered","duration_s":180,"talk_s":160,"wait_s":7}}"#),
+            ),
         }
     }
 

@@ -27,7 +27,14 @@ pub(crate) struct Shape {
 ///
 /// # Errors
 /// The collector refused an event or broke a connection.
-pub(crate) async fn measure(machine: &Machine, told: &Arc<[Told]>, range: Range<usize>, shape: Shape, what: &str, limit: Limit) -> Outcome<Figure> {
+pub(crate) async fn measure(
+    machine: &Machine,
+    told: &Arc<[Told]>,
+    range: Range<usize>,
+    shape: Shape,
+    what: &str,
+    limit: Limit,
+) -> Outcome<Figure> {
     let queue = Arc::new(Queue::new(what, range.clone(), shape.events));
     let mut connections = Vec::with_capacity(shape.connections);
     for _ in 0..shape.connections {

@@ -61,8 +61,10 @@ impl Figure {
     }
 
     fn cells(&self) -> [String; 7] {
-        let percentile = |percent| self.latencies.as_ref().map_or_else(|| "-".into(), |l| millis(l.percentile(percent)));
-        let cpu: Vec<String> = self.cpu.iter().filter(|(_, us)| *us >= 0.05).map(|(name, us)| format!("{name} {us:.1}")).collect();
+        let percentile =
+            |percent| self.latencies.as_ref().map_or_else(|| "-".into(), |l| millis(l.percentile(percent)));
+        let cpu: Vec<String> =
+            self.cpu.iter().filter(|(_, us)| *us >= 0.05).map(|(name, us)| format!("{name} {us:.1}")).collect();
         let sum: f64 = self.cpu.iter().map(|(_, us)| us).sum();
         let (limit, ratio) = match &self.limit {
             Limit::Itself => ("is one".into(), "-".into()),
@@ -82,7 +84,8 @@ const HEAD: [&str; 7] = ["what", "a second", "p50 ms", "p99 ms", "limit beside i
 
 /// Prints all figures as one table.
 pub(crate) fn print(figures: &[Figure]) {
-    let rows: Vec<[String; 7]> = std::iter::once(HEAD.map(str::to_owned)).chain(figures.iter().map(Figure::cells)).collect();
+    let rows: Vec<[String; 7]> =
+        std::iter::once(HEAD.map(str::to_owned)).chain(figures.iter().map(Figure::cells)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 7] = std::array::from_fn(width);
     for (number, row) in rows.iter().enumerate() {

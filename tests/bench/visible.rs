@@ -70,7 +70,13 @@ struct Followed {
 ///
 /// # Errors
 /// An event was not accepted, or did not become visible.
-pub(crate) async fn measure(machine: &Machine, told: &Arc<[Told]>, phase: Phase, round_trip: Duration, figures: &mut Vec<Figure>) -> Outcome {
+pub(crate) async fn measure(
+    machine: &Machine,
+    told: &Arc<[Told]>,
+    phase: Phase,
+    round_trip: Duration,
+    figures: &mut Vec<Figure>,
+) -> Outcome {
     let name = format!("{:?} at {}/s", phase.seen, phase.rate).to_lowercase();
     let (send, jobs) = mpsc::unbounded_channel();
     let (follow, followed) = mpsc::unbounded_channel();
@@ -157,7 +163,10 @@ async fn publisher(
 }
 
 /// Looks at the checkpoints every millisecond.
-async fn watch(mut connection: PgConnection, mut followed: mpsc::UnboundedReceiver<Followed>) -> Outcome<Vec<Duration>> {
+async fn watch(
+    mut connection: PgConnection,
+    mut followed: mpsc::UnboundedReceiver<Followed>,
+) -> Outcome<Vec<Duration>> {
     let models = PROJECTORS.map(|projector| projector.name);
     let mut pending: Vec<(Position, Instant)> = Vec::new();
     let mut taken = Vec::new();
@@ -186,7 +195,11 @@ async fn watch(mut connection: PgConnection, mut followed: mpsc::UnboundedReceiv
 }
 
 /// Asks for customers' pages at positions.
-async fn ask(mut connection: Connection, told: Arc<[Told]>, followed: Arc<Mutex<mpsc::UnboundedReceiver<Followed>>>) -> Outcome<Vec<Duration>> {
+async fn ask(
+    mut connection: Connection,
+    told: Arc<[Told]>,
+    followed: Arc<Mutex<mpsc::UnboundedReceiver<Followed>>>,
+) -> Outcome<Vec<Duration>> {
     let mut taken = Vec::new();
     loop {
         let next = followed.lock().await.recv().await;

@@ -50,7 +50,10 @@ async fn each_gets_a_clear_answer() {
         ("application/xml", b"<a/>".to_vec(), 415),
     ] {
         let (got, answer) = post(kind, body).await;
-        assert!(got == status || (kind == "text/plain" || kind == "application/xml") && got == 400, "{kind}: {got} instead of {status}: {answer}");
+        assert!(
+            got == status || (kind == "text/plain" || kind == "application/xml") && got == 400,
+            "{kind}: {got} instead of {status}: {answer}"
+        );
         assert!(answer["detail"].as_str().is_some_and(|d| d.len() > 15), "no sentence: {answer}");
     }
 
@@ -61,8 +64,14 @@ async fn each_gets_a_clear_answer() {
         (with("/data/order_id", json!(7)), "/data/order_id"),
         (with("/data/order_id", json!("")), "/data/order_id"),
         (with("/data/lines", json!("none")), "/data/lines"),
-        (with("/data/lines", line(json!({"amount_minor": "5", "currency": "EUR"}))), "/data/lines/0/total/amount_minor"),
-        (with("/data/lines", line(json!({"amount_minor": 5.5, "currency": "EUR"}))), "/data/lines/0/total/amount_minor"),
+        (
+            with("/data/lines", line(json!({"amount_minor": "5", "currency": "EUR"}))),
+            "/data/lines/0/total/amount_minor",
+        ),
+        (
+            with("/data/lines", line(json!({"amount_minor": 5.5, "currency": "EUR"}))),
+            "/data/lines/0/total/amount_minor",
+        ),
         (with("/data/lines", line(json!({"amount_minor": 5}))), "/data/lines/0/total/currency"),
         (with("/data/lines", line(json!({"amount_minor": 5, "currency": "euro"}))), "/data/lines/0/total/currency"),
         (with("/time", json!("yesterday")), "/time"),
@@ -85,7 +94,10 @@ async fn each_gets_a_clear_answer() {
     let custom = json!({"specversion": "1.0", "id": "c1", "source": "bad", "type": "com.example.unheard", "subject": "email:bad@example.com",
                         "data": {"anything": [1, {"deep": true}]}});
     let refund = with("/data/lines", line(json!({"amount_minor": -9_000_000_000_000_000_000i64, "currency": "EUR"})));
-    let vast = with("/data/lines", json!([{"sku": "A", "quantity": 999_999_999, "unit_price": {"amount_minor": i64::MAX, "currency": "EUR"}}]));
+    let vast = with(
+        "/data/lines",
+        json!([{"sku": "A", "quantity": 999_999_999, "unit_price": {"amount_minor": i64::MAX, "currency": "EUR"}}]),
+    );
     let mut position = String::new();
     for (n, event) in [custom, refund, vast].into_iter().enumerate() {
         let mut event = event;
@@ -96,12 +108,20 @@ async fn each_gets_a_clear_answer() {
     }
     let mixed = stack.publish(&json!([order("good"), {"nonsense": true}, 7, order("good2")])).await;
     assert_eq!(mixed.status, 207, "{mixed:?}");
-    let statuses: Vec<_> = mixed.body["results"].as_array().into_iter().flatten().map(|r| r["status"].as_str().unwrap_or_default()).collect();
+    let statuses: Vec<_> = mixed.body["results"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|r| r["status"].as_str().unwrap_or_default())
+        .collect();
     assert_eq!(statuses, ["accepted", "rejected", "rejected", "accepted"]);
 
     // Half-sent: the header, the body. Others are answered meanwhile.
     let mut halves = Vec::new();
-    for start in ["POST /events HTTP/1.1\r\nHost: x\r\nContent-", "POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 500\r\n\r\n{\"spec"] {
+    for start in [
+        "POST /events HTTP/1.1\r\nHost: x\r\nContent-",
+        "POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 500\r\n\r\n{\"spec",
+    ] {
         let address = stack.collector("").replace("http://", "");
         let mut half = TcpStream::connect(address).await.expect("a connection");
         half.write_all(start.as_bytes()).await.expect("half a request");
@@ -111,7 +131,9 @@ async fn each_gets_a_clear_answer() {
     for half in &mut halves {
         half.shutdown().await.expect("we hang up");
         let mut rest = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(5), half.read_to_end(&mut rest)).await.expect("the collector hangs up too");
+        let _ = tokio::time::timeout(Duration::from_secs(5), half.read_to_end(&mut rest))
+            .await
+            .expect("the collector hangs up too");
     }
 
     // Nothing lost: what was rejected is listed, what was accepted is on the page.
@@ -129,6 +151,11 @@ async fn each_gets_a_clear_answer() {
 
 fn resident_kib(stack: &Stack) -> u64 {
     let name = stack.processes().into_iter().find(|n| n.ends_with("collector")).expect("a collector");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", stack.pid(&name).expect("a process id"))).expect("its status");
-    status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok()).expect("its memory")
+    let status = std::fs::read_to_string(format!("/proc/{}/status", stack.pid(&name).expect("a process id")))
+        .expect("its status");
+    status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok())
+        .expect("its memory")
 }

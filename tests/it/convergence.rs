@@ -27,14 +27,19 @@ fn seeds() -> u64 {
 const NAMESPACE: Namespace = Namespace::new(Uuid::from_u128(0x5eed));
 
 /// Folds these arrivals and says how the tables differ from what the oracle tells.
-async fn fold<M: ReadModel + Clone>(direct: &mut Direct<M>, arrivals: Vec<Vec<Recorded>>, expected: &Rows) -> (String, String) {
+async fn fold<M: ReadModel + Clone>(
+    direct: &mut Direct<M>,
+    arrivals: Vec<Vec<Recorded>>,
+    expected: &Rows,
+) -> (String, String) {
     let mut offset = 0;
     for batch in arrivals {
         let events = batch
             .into_iter()
             .map(|r| {
                 offset += 1;
-                direct::event(r.value, r.received_at, (offset % 3) as i32, offset, &NAMESPACE).expect("a record of ours")
+                direct::event(r.value, r.received_at, (offset % 3) as i32, offset, &NAMESPACE)
+                    .expect("a record of ours")
             })
             .collect();
         let aside = direct.fold(events).await.expect("the batch is folded");

@@ -18,7 +18,9 @@ const RESTART: Duration = Duration::from_secs(60);
 /// The pid file's name of a victim.
 fn process(stack: &Stack, victim: &str) -> String {
     let names = stack.processes();
-    let found = names.iter().find(|name| name.as_str() == victim || name.ends_with(&format!("-{victim}")) || name.ends_with(&format!(" {victim}")));
+    let found = names.iter().find(|name| {
+        name.as_str() == victim || name.ends_with(&format!("-{victim}")) || name.ends_with(&format!(" {victim}"))
+    });
     found.cloned().unwrap_or_else(|| panic!("no process {victim} among {names:?}"))
 }
 
@@ -86,7 +88,8 @@ async fn a_stopped_projector_is_replaced_and_fenced() {
         let answer = stack.publish(&order).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let position = answer.position.expect("a position");
-        let page = stack.get(&format!("/api/v1/customers/email:stopped@example.com?position={position}&wait_ms=30000")).await;
+        let page =
+            stack.get(&format!("/api/v1/customers/email:stopped@example.com?position={position}&wait_ms=30000")).await;
         assert_eq!(page.status, 200, "a stopped projector holds up readers: {page:?}");
         assert!(stack.signal(&name, "CONT"));
     }
@@ -133,7 +136,8 @@ async fn kafka_and_postgresql_away() {
     caught_up(&stack, domain::Position::parse(&position).expect("a position")).await;
     let page = stack.get(&format!("/api/v1/customers/email:away@example.com?position={position}&wait_ms=30000")).await;
     assert_eq!(page.status, 200, "{page:?}");
-    let mut ids: Vec<&str> = page.body["sales"]["orders"].as_array().into_iter().flatten().filter_map(|o| o["order_id"].as_str()).collect();
+    let mut ids: Vec<&str> =
+        page.body["sales"]["orders"].as_array().into_iter().flatten().filter_map(|o| o["order_id"].as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["before", "kafka-away", "postgres-away"]);
     check(&stack, &["before", "kafka-away", "postgres-away"].map(|id| domain::ids::event_id("away", id)).into()).await;

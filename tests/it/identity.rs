@@ -36,7 +36,8 @@ fn link(minute: i64, id: &str, kind: &str, left: &str, right: &str) -> Recorded 
 
 async fn fold<M: ReadModel>(direct: &mut Direct<M>, records: &[&Recorded]) {
     for (n, record) in records.iter().enumerate() {
-        let event = direct::event(record.value.clone(), record.received_at, 0, n as i64, &NAMESPACE).expect("a record of ours");
+        let event =
+            direct::event(record.value.clone(), record.received_at, 0, n as i64, &NAMESPACE).expect("a record of ours");
         assert_eq!(direct.fold(vec![event]).await.expect("it is folded"), 0, "nothing is set aside");
     }
 }
@@ -91,7 +92,10 @@ async fn merge_conflict_and_revocation_in_every_order() {
         assert_eq!(people[mail], ["customer_no:1", mail, phone], "order {order:?}");
         assert_eq!(people[other], ["customer_no:2", other], "order {order:?}");
         let conflicts: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT left_value, right_value, kind FROM customer360.conflicts").fetch_all(&mut direct.connection).await.expect("conflicts");
+            sqlx::query_as("SELECT left_value, right_value, kind FROM customer360.conflicts")
+                .fetch_all(&mut direct.connection)
+                .await
+                .expect("conflicts");
         let expected = ("2".to_owned(), "1".to_owned(), "customer_no".to_owned());
         assert_eq!(conflicts, [expected], "order {order:?}");
         let digest = direct.digest().await.expect("a digest").digest;
@@ -115,14 +119,19 @@ async fn merge_conflict_and_revocation_in_every_order() {
 async fn three_colleagues_of_one_account_stay_three_people() {
     let url = test_kit::postgres().await;
     let mut direct = Direct::open(&url, Customer360::new(NAMESPACE), NAMESPACE).await.expect("a fresh database");
-    let story: Vec<Recorded> =
-        (1..=3).map(|n| viewed(n, &format!("v{n}"), &format!("email:p{n}@acme.example"), Some("account:acme,household:h1"))).collect();
+    let story: Vec<Recorded> = (1..=3)
+        .map(|n| viewed(n, &format!("v{n}"), &format!("email:p{n}@acme.example"), Some("account:acme,household:h1")))
+        .collect();
     fold(&mut direct, &story.iter().collect::<Vec<_>>()).await;
-    let customers: i64 = sqlx::query_scalar("SELECT count(*) FROM customer360.customers").fetch_one(&mut direct.connection).await.expect("a count");
-    let colleagues: i64 = sqlx::query_scalar("SELECT people_count FROM customer360.accounts WHERE group_identifier = 'account:acme'")
+    let customers: i64 = sqlx::query_scalar("SELECT count(*) FROM customer360.customers")
         .fetch_one(&mut direct.connection)
         .await
-        .expect("the account");
+        .expect("a count");
+    let colleagues: i64 =
+        sqlx::query_scalar("SELECT people_count FROM customer360.accounts WHERE group_identifier = 'account:acme'")
+            .fetch_one(&mut direct.connection)
+            .await
+            .expect("the account");
     assert_eq!((customers, colleagues), (3, 3));
 }
 
@@ -149,13 +158,15 @@ async fn a_merge_and_an_unmerge_touch_no_fact() {
     let (mail, phone) = ("email:ann@example.com", "phone:+4930123456");
     let line = json!({"sku": "A", "quantity": 1, "total": {"amount_minor": 100, "currency": "EUR"}});
     let order = at(1, "o1", "order.placed", Some(mail), None, json!({"order_id": "1", "lines": [line]}));
-    let case = at(2, "c1", "case.opened", Some(phone), None, json!({"case_id": "1", "title": "Late", "priority": "low"}));
+    let case =
+        at(2, "c1", "case.opened", Some(phone), None, json!({"case_id": "1", "title": "Late", "priority": "low"}));
     let merge = link(3, "l1", "identity.link.asserted", mail, phone);
     let unmerge = link(4, "l2", "identity.link.revoked", mail, phone);
     fold(&mut graph, &[&order, &case]).await;
     fold(&mut sales, &[&order, &case]).await;
     fold(&mut service, &[&order, &case]).await;
-    let tables = |of: &str| if of == "sales" { ["facts", "orders", "order_lines"] } else { ["facts", "cases", "case_spans"] };
+    let tables =
+        |of: &str| if of == "sales" { ["facts", "orders", "order_lines"] } else { ["facts", "cases", "case_spans"] };
     let before = (writers(&mut sales, &tables("sales")).await, writers(&mut service, &tables("service")).await);
     assert!(before.0.iter().chain(&before.1).all(|rows| rows.len() == 1), "{before:?}");
     for (step, together) in [(&merge, true), (&unmerge, false)] {

@@ -24,7 +24,12 @@ fn read(path: impl AsRef<Path>) -> String {
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let text = read(manifest);
     let section = text.split("\n[").find(|s| s.starts_with("dependencies]")).unwrap_or_default();
-    section.lines().skip(1).filter_map(|l| Some(l.split(['.', ' ', '=']).next()?.trim().to_owned())).filter(|n| !n.is_empty()).collect()
+    section
+        .lines()
+        .skip(1)
+        .filter_map(|l| Some(l.split(['.', ' ', '=']).next()?.trim().to_owned()))
+        .filter(|n| !n.is_empty())
+        .collect()
 }
 
 fn files(under: &str, ending: &str) -> Vec<PathBuf> {
@@ -86,7 +91,18 @@ fn arrows_point_one_way() {
 fn each_driver_has_one_owner() {
     for (driver, owners) in [
         ("rdkafka", &["event-log", "test-kit"][..]),
-        ("sqlx", &["projection", "projector-sales", "projector-service", "projector-customer360", "query", "rapport", "test-kit"]),
+        (
+            "sqlx",
+            &[
+                "projection",
+                "projector-sales",
+                "projector-service",
+                "projector-customer360",
+                "query",
+                "rapport",
+                "test-kit",
+            ],
+        ),
         ("axum", &["collector", "query", "service-kit"]),
     ] {
         for (name, path) in CRATES {
@@ -96,7 +112,8 @@ fn each_driver_has_one_owner() {
     }
     for pure in ["proto", "services/shared/domain"] {
         let uses = dependencies(&format!("{pure}/Cargo.toml"));
-        let io: Vec<_> = ["tokio", "sqlx", "rdkafka", "axum", "reqwest"].iter().filter(|d| uses.contains(**d)).collect();
+        let io: Vec<_> =
+            ["tokio", "sqlx", "rdkafka", "axum", "reqwest"].iter().filter(|d| uses.contains(**d)).collect();
         assert!(io.is_empty(), "{pure} does no I/O, yet it depends on {io:?}");
     }
 }
@@ -107,7 +124,9 @@ fn paths_named_in_the_documents_exist() {
         let text = read(document);
         for quoted in text.split('`').skip(1).step_by(2) {
             let first = quoted.split('/').next().unwrap_or_default();
-            let is_path = quoted.contains('/') && ["proto", "services", "deploy", "tests", ".ci"].contains(&first) && !quoted.contains(['*', ' ', '<', '{']);
+            let is_path = quoted.contains('/')
+                && ["proto", "services", "deploy", "tests", ".ci"].contains(&first)
+                && !quoted.contains(['*', ' ', '<', '{']);
             assert!(!is_path || root().join(quoted).exists(), "{document} names `{quoted}`, which does not exist");
         }
     }
@@ -120,19 +139,34 @@ fn every_table_is_digested_or_bookkeeping() {
         let schema = model.schema_sql();
         let views = model.views();
         let digested: Vec<&str> = model.digested().iter().map(|(view, _)| *view).collect();
-        let declared: Vec<&str> = views.split("VIEW {model}.").skip(1).filter_map(|v| v.split_whitespace().next()).filter(|v| !v.contains(';')).collect();
+        let declared: Vec<&str> = views
+            .split("VIEW {model}.")
+            .skip(1)
+            .filter_map(|v| v.split_whitespace().next())
+            .filter(|v| !v.contains(';'))
+            .collect();
         for view in &declared {
             assert!(digested.contains(view), "{}.{view} is in no digest", model.name());
         }
         for table in schema.split("CREATE TABLE ").skip(1).filter_map(|t| t.split(['(', ' ']).next()) {
-            let is_shown = views.contains(&format!("{{schema}}.{table}")) || schema.contains(&format!("FROM {table}")) || schema.contains(&format!("JOIN {table}"));
-            assert!(is_shown || bookkeeping.contains(&table), "{}: table {table} is behind no view and no bookkeeping", model.name());
+            let is_shown = views.contains(&format!("{{schema}}.{table}"))
+                || schema.contains(&format!("FROM {table}"))
+                || schema.contains(&format!("JOIN {table}"));
+            assert!(
+                is_shown || bookkeeping.contains(&table),
+                "{}: table {table} is behind no view and no bookkeeping",
+                model.name()
+            );
         }
         for (what, text) in [("VIEW", views), ("COLUMN", views)] {
             assert!(text.contains(&format!("COMMENT ON {what}")), "{} comments on no {what}", model.name());
         }
         for view in &declared {
-            assert!(views.contains(&format!("COMMENT ON VIEW {{model}}.{view} IS")), "{}.{view} has no COMMENT", model.name());
+            assert!(
+                views.contains(&format!("COMMENT ON VIEW {{model}}.{view} IS")),
+                "{}.{view} has no COMMENT",
+                model.name()
+            );
         }
     }
     check(&Sales, &["facts", "entities", "voids"]);

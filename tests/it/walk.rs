@@ -23,7 +23,13 @@ async fn a_thousand_times_in_a_row() {
     for n in 0..TRIES {
         let (email, phone) = (format!("email:Walker{n}@Example.com"), format!("phone:+4930{:07}", 1_000_000 + n));
         let line = json!({"sku": "KETTLE", "quantity": 1, "unit_price": {"amount_minor": 4990, "currency": "EUR"}});
-        let order = event(n, "order", "order.placed", Some(email.clone()), json!({"order_id": format!("w{n}"), "lines": [line]}));
+        let order = event(
+            n,
+            "order",
+            "order.placed",
+            Some(email.clone()),
+            json!({"order_id": format!("w{n}"), "lines": [line]}),
+        );
         let call = event(
             n,
             "call",
@@ -50,14 +56,22 @@ async fn a_thousand_times_in_a_row() {
         let page = stack.get(&format!("/api/v1/customers/email:walker{n}@example.com?position={position}")).await;
         assert_eq!(page.status, 200, "try {n}: {page:?}");
         let ids = |area: &str, list: &str, id: &str| -> Vec<String> {
-            page.body[area][list].as_array().into_iter().flatten().filter_map(|row| row[id].as_str().map(str::to_owned)).collect()
+            page.body[area][list]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|row| row[id].as_str().map(str::to_owned))
+                .collect()
         };
         let expected = vec![format!("w{n}")];
         assert_eq!(ids("sales", "orders", "order_id"), expected, "try {n}: {:#}", page.body);
         assert_eq!(ids("service", "cases", "case_id"), expected, "try {n}: {:#}", page.body);
         assert_eq!(ids("service", "calls", "call_id"), expected, "try {n}: {:#}", page.body);
         let identifiers = page.body["identifiers"].to_string();
-        assert!(identifiers.contains(&format!("walker{n}@example.com")) && identifiers.contains(&phone[6..]), "try {n}: {identifiers}");
+        assert!(
+            identifiers.contains(&format!("walker{n}@example.com")) && identifiers.contains(&phone[6..]),
+            "try {n}: {identifiers}"
+        );
     }
     stack.stop().await;
 }

@@ -34,12 +34,13 @@ async fn differing(connection: &mut PgConnection, model: &str, view: &str, left_
         .fetch_all(&mut *connection)
         .await
         .expect("the view's rows");
-    let told: Vec<String> =
-        sqlx::query_scalar(&format!("SELECT (to_jsonb(r){drop})::text FROM json_populate_recordset(NULL::{model}.{view}, $1::json) r"))
-            .bind(rows)
-            .fetch_all(connection)
-            .await
-            .expect("the oracle's rows");
+    let told: Vec<String> = sqlx::query_scalar(&format!(
+        "SELECT (to_jsonb(r){drop})::text FROM json_populate_recordset(NULL::{model}.{view}, $1::json) r"
+    ))
+    .bind(rows)
+    .fetch_all(connection)
+    .await
+    .expect("the oracle's rows");
     let (live, told): (BTreeSet<_>, BTreeSet<_>) = (live.into_iter().collect(), told.into_iter().collect());
     let list = |title: &str, only: Vec<&String>| -> String {
         let shown: String = only.iter().take(SHOWN_MAX).map(|row| format!("    {row}\n")).collect();

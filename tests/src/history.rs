@@ -33,7 +33,8 @@ pub fn history(seed: u64, events: usize) -> Vec<Recorded> {
 /// What a collector would append for this CloudEvent.
 pub fn recorded(event: &Value, received_at: i64) -> Recorded {
     let text = event.to_string();
-    let mut wire: v1::Interaction = rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
+    let mut wire: v1::Interaction =
+        rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
     let normalizer = Normalizer::new("DE", &[]).expect("DE is a region");
     receipt::normalize(&mut wire, &normalizer);
     Recorded { key: receipt::key(&wire), value: wire.encode_to_vec(), received_at }
@@ -138,10 +139,14 @@ impl Teller {
             event["participants"] = self.identifiers(count).into();
         }
         if self.rng.random_bool(0.2) {
-            event["sequence"] = ["1", "2", "10", "b"].choose(&mut self.rng).map(|s| Value::from(*s)).unwrap_or_default();
+            event["sequence"] =
+                ["1", "2", "10", "b"].choose(&mut self.rng).map(|s| Value::from(*s)).unwrap_or_default();
         }
         if self.rng.random_bool(0.2) {
-            event["actor"] = ["human:ann", "bot:b1", "customer", "human:bob"].choose(&mut self.rng).map(|s| Value::from(*s)).unwrap_or_default();
+            event["actor"] = ["human:ann", "bot:b1", "customer", "human:bob"]
+                .choose(&mut self.rng)
+                .map(|s| Value::from(*s))
+                .unwrap_or_default();
         }
         if self.rng.random_bool(0.1) {
             let kind = ["order", "case", "call", "cart", "nonsense"].choose(&mut self.rng).expect("not empty");
@@ -238,7 +243,10 @@ impl Teller {
             }
             9 => {
                 let sku = self.pick(&["A", "B", "C"]);
-                ("return.received", json!({"order_id": order, "lines": [{"sku": sku, "quantity": 1}], "refund": self.money()}))
+                (
+                    "return.received",
+                    json!({"order_id": order, "lines": [{"sku": sku, "quantity": 1}], "refund": self.money()}),
+                )
             }
             10 | 11 => {
                 let priority = self.pick(&["low", "normal", "high", "urgent"]);
@@ -270,13 +278,22 @@ impl Teller {
                 let message = format!("<m{}>", self.rng.random_range(1..4));
                 let at = self.time();
                 let kind = if self.rng.random_bool(0.5) { "email.message.received" } else { "email.message.sent" };
-                (kind, json!({"message_id": message, "from": "a@b.example", "to": ["c@d.example"], "sent_at": at, "subject": "Hi", "case_id": case}))
+                (
+                    kind,
+                    json!({"message_id": message, "from": "a@b.example", "to": ["c@d.example"], "sent_at": at, "subject": "Hi", "case_id": case}),
+                )
             }
-            17 => ("call.offered", json!({"call_id": call, "direction": "inbound", "from": "+4930111111", "to": "+4930222222", "queue": "help"})),
+            17 => (
+                "call.offered",
+                json!({"call_id": call, "direction": "inbound", "from": "+4930111111", "to": "+4930222222", "queue": "help"}),
+            ),
             18 => ("call.answered", json!({"call_id": call, "agent_id": "ann", "wait_s": 7})),
             19 => {
                 let disposition = self.pick(&["answered", "abandoned", "voicemail", "failed", "transferred"]);
-                ("call.ended", json!({"call_id": call, "disposition": disposition, "duration_s": self.rng.random_range(0..600), "talk_s": 12}))
+                (
+                    "call.ended",
+                    json!({"call_id": call, "disposition": disposition, "duration_s": self.rng.random_range(0..600), "talk_s": 12}),
+                )
             }
             20 => {
                 let (left, right) = (self.identifier(), self.identifier());
@@ -284,10 +301,16 @@ impl Teller {
                 (kind, json!({"left": left, "right": right}))
             }
             21 => {
-                let (left, right) = (format!("user_id:u{}", self.rng.random_range(1..5)), format!("user_id:u{}", self.rng.random_range(1..5)));
+                let (left, right) = (
+                    format!("user_id:u{}", self.rng.random_range(1..5)),
+                    format!("user_id:u{}", self.rng.random_range(1..5)),
+                );
                 ("identity.link.asserted", json!({"left": left, "right": right, "rule": "alias"}))
             }
-            22 => ("customer.profile.updated", json!({"fields": {"name": self.pick(&["Ann", "Bob"]), "title": self.pick(&["Dr", "Prof"])}})),
+            22 => (
+                "customer.profile.updated",
+                json!({"fields": {"name": self.pick(&["Ann", "Bob"]), "title": self.pick(&["Dr", "Prof"])}}),
+            ),
             _ => ("com.example.custom", json!({"anything": [1, 2.50, null]})),
         }
     }

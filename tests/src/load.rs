@@ -17,6 +17,7 @@ use projector_service::Service;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::{
@@ -39,7 +40,7 @@ pub struct Load {
     acknowledged: Arc<Mutex<BTreeSet<Uuid>>>,
     refused: Arc<AtomicU64>,
     stall: Arc<Mutex<Duration>>,
-    clients: Vec<tokio::task::JoinHandle<()>>,
+    clients: JoinSet<()>,
 }
 
 /// What a load came to.
@@ -56,18 +57,19 @@ pub struct Report {
 impl Load {
     /// Starts `clients` clients.
     pub fn start(stack: &Stack, clients: u64) -> Self {
-        let load = Self {
+        let mut load = Self {
             stop: Arc::default(),
             acknowledged: Arc::default(),
             refused: Arc::default(),
             stall: Arc::default(),
-            clients: Vec::new(),
+            clients: JoinSet::new(),
         };
         let (url, http) = (stack.collector("/events"), stack.http.clone());
-        let clients = (0..clients).map(|client| {
+        for client in 0..clients {
             let (url, http, stop) = (url.clone(), http.clone(), Arc::clone(&load.stop));
-            let (acknowledged, refused, stall) = (Arc::clone(&load.acknowledged), Arc::clone(&load.refused), Arc::clone(&load.stall));
-            tokio::spawn(async move {
+            let (acknowledged, refused, stall) =
+                (Arc::clone(&load.acknowledged), Arc::clone(&load.refused), Arc::clone(&load.stall));
+            load.clients.spawn(async move {
                 let mut rng = StdRng::seed_from_u64(client);
                 let mut last = Instant::now();
                 for n in 0.. {
@@ -78,7 +80,10 @@ impl Load {
                     let body = Value::from(batch).to_string();
                     // The same batch again until every event of it is acknowledged: copies do no harm.
                     loop {
-                        let request = http.post(&url).header("content-type", "application/cloudevents-batch+json").body(body.clone());
+                        let request = http
+                            .post(&url)
+                            .header("content-type", "application/cloudevents-batch+json")
+                            .body(body.clone());
                         let ids = match request.timeout(Duration::from_secs(15)).send().await {
                             Ok(answer) => {
                                 let answer: Value = answer.json().await.unwrap_or_default();
@@ -88,7 +93,10 @@ impl Load {
                         };
                         let all = ids.len() == BATCH;
                         if !ids.is_empty() {
-                            acknowledged.lock().expect("no client panics").extend(ids.iter().map(|id| event_id("load", id)));
+                            acknowledged
+                                .lock()
+                                .expect("no client panics")
+                                .extend(ids.iter().map(|id| event_id("load", id)));
                             let mut longest = stall.lock().expect("no client panics");
                             *longest = (*longest).max(last.elapsed());
                             last = Instant::now();
@@ -100,10 +108,9 @@ impl Load {
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
-            })
-        });
-        let clients = clients.collect();
-        Self { clients, ..load }
+            });
+        }
+        load
     }
 
     /// How many events are acknowledged by now.
@@ -112,10 +119,10 @@ impl Load {
     }
 
     /// Ends the load once each client's last batch is acknowledged.
-    pub async fn stop(self) -> Report {
+    pub async fn stop(mut self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            client.await.expect("a client does not panic");
+        while let Some(client) = self.clients.join_next().await {
+            client.expect("a client does not panic");
         }
         let acknowledged = self.acknowledged.lock().expect("no client panics").clone();
         let longest_stall = *self.stall.lock().expect("no client panics");
@@ -146,7 +153,10 @@ fn event(rng: &mut StdRng, id: &str) -> Value {
             let line = json!({"sku": "A", "quantity": 2, "unit_price": {"amount_minor": rng.random_range(1..9_999), "currency": "EUR"}});
             ("order.placed", json!({"order_id": entity, "lines": [line]}))
         }
-        5 => ("payment.recorded", json!({"order_id": entity, "kind": "captured", "amount": {"amount_minor": 500, "currency": "EUR"}})),
+        5 => (
+            "payment.recorded",
+            json!({"order_id": entity, "kind": "captured", "amount": {"amount_minor": 500, "currency": "EUR"}}),
+        ),
         6 => ("case.opened", json!({"case_id": entity, "title": "It broke", "priority": "high"})),
         7 => ("case.changed", json!({"case_id": entity, "status": "solved"})),
         8 => ("call.ended", json!({"call_id": entity, "disposition": "answered", "duration_s": 60})),
@@ -185,7 +195,8 @@ pub async fn check(stack: &Stack, acknowledged: &BTreeSet<Uuid>) {
     differences.insert("sales", compare(&mut connection, &Sales, &oracle::sales::rows(&set)).await.1);
     differences.insert("service", compare(&mut connection, &Service, &oracle::service::rows(&set)).await.1);
     let customer360 = oracle::customer360::rows(&set, log.namespace());
-    differences.insert("customer360", compare(&mut connection, &Customer360::new(*log.namespace()), &customer360).await.1);
+    differences
+        .insert("customer360", compare(&mut connection, &Customer360::new(*log.namespace()), &customer360).await.1);
     for (model, differing) in differences {
         assert!(differing.is_empty(), "{model} differs from what the log says:\n{differing}");
     }

@@ -18,7 +18,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// What `up` may take to stop everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Admin ports, from the port base, and whose they are.
-const ADMIN_PORTS: [(u16, &str); 5] = [(10, "collector"), (11, "sales"), (12, "service"), (13, "customer360"), (14, "query")];
+const ADMIN_PORTS: [(u16, &str); 5] =
+    [(10, "collector"), (11, "sales"), (12, "service"), (13, "customer360"), (14, "query")];
 
 /// A running stack. Dropping it kills `up`; [`Stack::stop`] ends it as Ctrl-C does.
 pub struct Stack {
@@ -117,7 +118,8 @@ impl Stack {
 
     /// The same, where no answer at all is possible: a collector that has just been killed.
     pub async fn try_publish(&self, events: &Value) -> Result<Answer, reqwest::Error> {
-        let mode = if events.is_array() { "application/cloudevents-batch+json" } else { "application/cloudevents+json" };
+        let mode =
+            if events.is_array() { "application/cloudevents-batch+json" } else { "application/cloudevents+json" };
         let request = self.http.post(self.collector("/events")).header("content-type", mode).body(events.to_string());
         answer(request.send().await?).await
     }
@@ -149,7 +151,11 @@ impl Stack {
     /// Sends a signal (`KILL`, `STOP`, `CONT`) to one of the processes. Says whether there was one.
     pub fn signal(&self, name: &str, signal: &str) -> bool {
         self.pid(name).is_some_and(|pid| {
-            Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+            Command::new("kill")
+                .args([&format!("-{signal}"), &pid.to_string()])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
         })
     }
 
@@ -172,10 +178,14 @@ impl Stack {
 
     /// Ends `up` as Ctrl-C does and checks that nothing is left running.
     pub async fn stop(mut self) {
-        let pids: Vec<(String, u32)> = self.processes().into_iter().filter_map(|n| self.pid(&n).map(|p| (n, p))).collect();
+        let pids: Vec<(String, u32)> =
+            self.processes().into_iter().filter_map(|n| self.pid(&n).map(|p| (n, p))).collect();
         self.interrupt().await;
         for (name, pid) in pids {
-            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{name} (process {pid}) still runs after `up` was stopped");
+            assert!(
+                !Path::new(&format!("/proc/{pid}")).exists(),
+                "{name} (process {pid}) still runs after `up` was stopped"
+            );
         }
     }
 
@@ -194,8 +204,14 @@ impl Stack {
         self.up = spawn(self.data.path(), self.base, &[]);
         // Until the new `up` has ended them, what the killed one left still says that it is ready.
         let end = Instant::now() + START_TIMEOUT;
-        while orphans.iter().any(|(old, name)| self.pid(name).is_none_or(|new| Some(new) == *old)) {
-            assert!(Instant::now() < end, "what a killed `up` left was not replaced:\n{}", self.log_tail());
+        let same =
+            |stack: &Self, (old, name): &(Option<u32>, String)| stack.pid(name).is_none_or(|new| Some(new) == *old);
+        while let Some(orphan) = orphans.iter().find(|orphan| same(self, orphan)) {
+            assert!(
+                Instant::now() < end,
+                "{orphan:?}, which a killed `up` left, was not replaced:\n{}",
+                self.log_tail()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.ready().await;
@@ -255,7 +271,12 @@ fn spawn(data: &Path, base: u16, settings: &[(&str, &str)]) -> Child {
     for (name, value) in settings {
         command.env(format!("RAPPORT_{}", name.to_uppercase()), value);
     }
-    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log file")).stderr(log).spawn().expect("the rapport binary starts")
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log file"))
+        .stderr(log)
+        .spawn()
+        .expect("the rapport binary starts")
 }
 
 /// A block of 20 ports that nobody listens on. Tests run in parallel, so the start is random.

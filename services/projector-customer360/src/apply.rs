@@ -19,10 +19,18 @@ const PLANS: &str = "SELECT set_config('enable_seqscan', 'off', true), set_confi
      set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
 
 /// Folds a batch.
-pub(crate) async fn apply(model: &Customer360, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
+pub(crate) async fn apply(
+    model: &Customer360,
+    cx: &mut BatchTx<'_>,
+    batch: &Batch,
+    mode: Mode,
+) -> Result<(), ApplyError> {
     let named = |event: &Event| event.interaction.subject.as_ref().map_or(0, |s| s.identifiers.len());
     if let Some(event) = batch.events.iter().position(|e| named(e) > IDENTIFIERS_MAX) {
-        let reason = format!("it names {} linking identifiers as one person's; {IDENTIFIERS_MAX} are allowed", named(&batch.events[event]));
+        let reason = format!(
+            "it names {} linking identifiers as one person's; {IDENTIFIERS_MAX} are allowed",
+            named(&batch.events[event])
+        );
         return Err(ApplyError::Refused { event, reason });
     }
     let voids = batch.events.iter().any(|e| e.interaction.voids().is_some());

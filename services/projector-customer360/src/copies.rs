@@ -25,7 +25,12 @@ pub(crate) struct Sorted<'b> {
 
 /// Takes every event for unknown.
 pub(crate) fn all_fresh(batch: &Batch) -> Sorted<'_> {
-    Sorted { events: &batch.events, fresh: batch.events.iter().collect(), lesser: Vec::new(), listed: batch.copies.iter().collect() }
+    Sorted {
+        events: &batch.events,
+        fresh: batch.events.iter().collect(),
+        lesser: Vec::new(),
+        listed: batch.copies.iter().collect(),
+    }
 }
 
 /// Looks the events up.
@@ -45,7 +50,9 @@ pub(crate) async fn sort<'b>(connection: &mut PgConnection, batch: &'b Batch) ->
         let (id, hash) = (event.interaction.event_id, event.interaction.hash.as_slice());
         match known.get(&id) {
             None => sorted.fresh.push(event),
-            Some((received_at, known_hash)) if (event.interaction.received_at, hash) < (*received_at, known_hash.as_slice()) => {
+            Some((received_at, known_hash))
+                if (event.interaction.received_at, hash) < (*received_at, known_hash.as_slice()) =>
+            {
                 sorted.lesser.push(event);
             }
             Some((_, known_hash)) => {
@@ -56,7 +63,8 @@ pub(crate) async fn sort<'b>(connection: &mut PgConnection, batch: &'b Batch) ->
             }
         }
     }
-    let differs = |copy: &&Event| counted.get(&copy.interaction.event_id).is_none_or(|hash| *hash != copy.interaction.hash);
+    let differs =
+        |copy: &&Event| counted.get(&copy.interaction.event_id).is_none_or(|hash| *hash != copy.interaction.hash);
     sorted.listed.extend(batch.copies.iter().filter(differs));
     Ok(sorted)
 }
@@ -79,13 +87,21 @@ impl Listing {
         let payload = json::write(&event.interaction.wire, Vec::new());
         let payload = String::from_utf8(payload).expect("JSON is written from texts");
         let Event { partition, offset, interaction, .. } = event;
-        self.insert(interaction, Listed { received_at: interaction.received_at, payload, partition: *partition, offset: *offset });
+        self.insert(
+            interaction,
+            Listed { received_at: interaction.received_at, payload, partition: *partition, offset: *offset },
+        );
     }
 
     /// Lists a copy that counted until now.
     pub(crate) fn stored(&mut self, stored: &Stored) {
         let Stored { interaction, payload, partition, offset, .. } = stored;
-        let row = Listed { received_at: interaction.received_at, payload: payload.clone(), partition: *partition, offset: *offset };
+        let row = Listed {
+            received_at: interaction.received_at,
+            payload: payload.clone(),
+            partition: *partition,
+            offset: *offset,
+        };
         self.insert(interaction, row);
     }
 

@@ -69,7 +69,8 @@ impl<'i> Effects<'i> {
                 named.push(Named { id, identifiers: Cow::Owned(vec![single]) });
             }
         }
-        let entity = |e: &'i domain::Entity| Touched { id: namespace.entity_id(e.kind, &e.key), kind: e.kind, key: &e.key };
+        let entity =
+            |e: &'i domain::Entity| Touched { id: namespace.entity_id(e.kind, &e.key), kind: e.kind, key: &e.key };
         Self {
             stamp: &interaction.stamp,
             own: interaction.subject.as_ref().map(|s| s.id),
@@ -138,7 +139,12 @@ fn profile_fields(wire: &v1::Interaction) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// A sentence, where the row is none that this model wrote.
-pub(crate) fn read_back(payload: &str, hash: &[u8], received_at: i64, namespace: &Namespace) -> Result<Interaction, String> {
+pub(crate) fn read_back(
+    payload: &str,
+    hash: &[u8],
+    received_at: i64,
+    namespace: &Namespace,
+) -> Result<Interaction, String> {
     // In the log a catalogue type has its prefix; a bare name there belongs to a source that declared its names foreign.
     let reading = json::Reading { is_foreign: Some(&|_| true) };
     let wire: v1::Interaction = json::read_with(payload.as_bytes(), reading)

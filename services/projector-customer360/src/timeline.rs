@@ -55,7 +55,9 @@ fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {
         .put_text(interaction.wire.direction())
         .put_text(&interaction.wire.summary())
         .put_opt((!entities.is_empty()).then_some(entities), |to, texts| to.put_text_array(&texts))
-        .put_opt((!entry.effects.groups.is_empty()).then_some(&entry.effects.groups), |to, texts| to.put_text_array(texts))
+        .put_opt((!entry.effects.groups.is_empty()).then_some(&entry.effects.groups), |to, texts| {
+            to.put_text_array(texts)
+        })
         .put_bytes(&json::write(&interaction.wire, Vec::with_capacity(512)))
         .put_bytes(&interaction.hash)
         .put_i32(*partition)
@@ -64,14 +66,20 @@ fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {
 }
 
 /// Which of these events another event takes back. A void cannot be voided.
-pub(crate) async fn voided_among(connection: &mut PgConnection, events: &[&Event]) -> Result<HashSet<Uuid>, sqlx::Error> {
+pub(crate) async fn voided_among(
+    connection: &mut PgConnection,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
     let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM voids)").fetch_one(&mut *connection).await?;
     if !any {
         return Ok(HashSet::new());
     }
-    let ids: Vec<Uuid> = events.iter().filter(|e| e.interaction.voids().is_none()).map(|e| e.interaction.event_id).collect();
-    let targets: Vec<Uuid> =
-        sqlx::query_scalar("SELECT target FROM voids WHERE target = ANY($1)").bind(ids).fetch_all(&mut *connection).await?;
+    let ids: Vec<Uuid> =
+        events.iter().filter(|e| e.interaction.voids().is_none()).map(|e| e.interaction.event_id).collect();
+    let targets: Vec<Uuid> = sqlx::query_scalar("SELECT target FROM voids WHERE target = ANY($1)")
+        .bind(ids)
+        .fetch_all(&mut *connection)
+        .await?;
     Ok(targets.into_iter().collect())
 }
 

@@ -30,10 +30,7 @@ pub(crate) async fn apply(
     match rewrite(model, connection, identity_lock, &sorted).await {
         Ok(()) => Ok(()),
         Err(ReadBackError::Database(error)) => Err(error.into()),
-        Err(error @ ReadBackError::Row { .. }) => Err(ApplyError::Refused {
-            event: blamed,
-            reason: error.to_string(),
-        }),
+        Err(error @ ReadBackError::Row { .. }) => Err(ApplyError::Refused { event: blamed, reason: error.to_string() }),
     }
 }
 
@@ -57,8 +54,12 @@ async fn rewrite(
     let (restored, voided): (Vec<Stored>, Vec<Stored>) = turned.into_iter().partition(|s| s.voided);
 
     let effects = |stored: &'_ Stored| -> bool { !stored.voided };
-    let taken_back: Vec<Effects<'_>> =
-        replaced.iter().filter(|s| effects(s)).chain(&voided).map(|s| Effects::of(&s.interaction, &model.namespace)).collect();
+    let taken_back: Vec<Effects<'_>> = replaced
+        .iter()
+        .filter(|s| effects(s))
+        .chain(&voided)
+        .map(|s| Effects::of(&s.interaction, &model.namespace))
+        .collect();
     derive_registers(connection, model, &taken_back).await?;
     graph::lock(connection, identity_lock).await?;
     let dirty = retract::retract(model, connection, &taken_back).await?;
@@ -71,7 +72,11 @@ async fn rewrite(
 }
 
 /// Lists the copies that no longer count, or never did; takes those off the list that count now.
-async fn list_copies(connection: &mut PgConnection, sorted: &Sorted<'_>, replaced: &[Stored]) -> Result<(), sqlx::Error> {
+async fn list_copies(
+    connection: &mut PgConnection,
+    sorted: &Sorted<'_>,
+    replaced: &[Stored],
+) -> Result<(), sqlx::Error> {
     let counting: BTreeMap<Uuid, &[u8; 32]> =
         sorted.lesser.iter().map(|e| (e.interaction.event_id, &e.interaction.hash)).collect();
     let counts = |i: &Interaction| counting.get(&i.event_id).is_some_and(|hash| **hash == i.hash);
@@ -112,13 +117,18 @@ async fn remove(connection: &mut PgConnection, model: &Customer360, replaced: &[
 }
 
 /// Writes which event takes back which. Returns every target that may stand differently now.
-async fn void(connection: &mut PgConnection, replaced: &[Stored], events: &[&Event]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
+async fn void(
+    connection: &mut PgConnection,
+    replaced: &[Stored],
+    events: &[&Event],
+) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let mut targets: BTreeSet<Uuid> = replaced.iter().filter_map(|old| old.interaction.voids()).collect();
     sqlx::query("DELETE FROM voids WHERE void_id = ANY($1)")
         .bind(replaced.iter().map(|old| old.interaction.event_id).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
-    let new: Vec<(Uuid, Uuid)> = events.iter().filter_map(|e| Some((e.interaction.event_id, e.interaction.voids()?))).collect();
+    let new: Vec<(Uuid, Uuid)> =
+        events.iter().filter_map(|e| Some((e.interaction.event_id, e.interaction.voids()?))).collect();
     sqlx::query("INSERT INTO voids (void_id, target) SELECT * FROM unnest($1::uuid[], $2::uuid[])")
         .bind(new.iter().map(|(void, _)| *void).collect::<Vec<_>>())
         .bind(new.iter().map(|(_, target)| *target).collect::<Vec<_>>())
@@ -129,7 +139,11 @@ async fn void(connection: &mut PgConnection, replaced: &[Stored], events: &[&Eve
 }
 
 /// Events whose being voided has changed, as they stood before; their rows are changed.
-async fn turn(connection: &mut PgConnection, model: &Customer360, targets: Vec<Uuid>) -> Result<Vec<Stored>, ReadBackError> {
+async fn turn(
+    connection: &mut PgConnection,
+    model: &Customer360,
+    targets: Vec<Uuid>,
+) -> Result<Vec<Stored>, ReadBackError> {
     let turned: Vec<Uuid> = sqlx::query_scalar(
         "SELECT event_id FROM timeline t WHERE event_id = ANY($1) AND voided <> \
          (EXISTS (SELECT FROM voids v WHERE v.target = t.event_id) AND NOT EXISTS (SELECT FROM voids v WHERE v.void_id = t.event_id))",
@@ -138,7 +152,10 @@ async fn turn(connection: &mut PgConnection, model: &Customer360, targets: Vec<U
     .fetch_all(&mut *connection)
     .await?;
     let stored = timeline::stored(connection, &turned, &model.namespace).await?;
-    sqlx::query("UPDATE timeline SET voided = NOT voided WHERE event_id = ANY($1)").bind(turned).execute(connection).await?;
+    sqlx::query("UPDATE timeline SET voided = NOT voided WHERE event_id = ANY($1)")
+        .bind(turned)
+        .execute(connection)
+        .await?;
     Ok(stored)
 }
 
@@ -148,7 +165,8 @@ async fn derive_registers(
     model: &Customer360,
     taken_back: &[Effects<'_>],
 ) -> Result<(), ReadBackError> {
-    let (with_subject, without): (Vec<&Effects<'_>>, Vec<&Effects<'_>>) = taken_back.iter().partition(|e| e.own.is_some());
+    let (with_subject, without): (Vec<&Effects<'_>>, Vec<&Effects<'_>>) =
+        taken_back.iter().partition(|e| e.own.is_some());
     let parties = |of: &[&Effects<'_>]| -> Vec<Uuid> {
         of.iter().flat_map(|e| e.parties()).collect::<BTreeSet<_>>().into_iter().collect()
     };

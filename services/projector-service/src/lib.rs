@@ -72,7 +72,8 @@ impl ReadModel for Service {
 }
 
 impl Bounded for Service {
-    const KINDS: &'static [Kind] = &[Kind { kind: "case", column: "case_id" }, Kind { kind: "call", column: "call_id" }];
+    const KINDS: &'static [Kind] =
+        &[Kind { kind: "case", column: "case_id" }, Kind { kind: "call", column: "call_id" }];
 
     type Rows = Rows;
 

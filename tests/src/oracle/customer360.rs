@@ -142,7 +142,9 @@ fn groups(facts: &[&Interaction], customer: &impl Fn(&Party) -> Option<Uuid>, ro
     for event in facts {
         for party in parties(event) {
             for group in event.groups.iter().map(ToString::to_string) {
-                let account = accounts.entry(group.clone()).or_insert_with(|| (Span(&event.stamp, &event.stamp), BTreeSet::new()));
+                let account = accounts
+                    .entry(group.clone())
+                    .or_insert_with(|| (Span(&event.stamp, &event.stamp), BTreeSet::new()));
                 account.0.widen(&event.stamp);
                 let Some(customer) = customer(&party) else { continue };
                 account.1.insert(customer);

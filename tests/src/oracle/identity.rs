@@ -73,7 +73,9 @@ fn subjects(events: &[&Interaction], namespace: &Namespace) -> BTreeMap<Uuid, Na
         let singles = event.participants.iter().cloned().chain(sides(event).into_iter().flat_map(|(l, r, _)| [l, r]));
         let named = event.subject.clone().into_iter().chain(singles.filter_map(|i| Subject::new(namespace, [i])));
         for subject in named {
-            let entry = subjects.entry(subject.id).or_insert_with(|| Named { identifiers: subject.identifiers, first: event.stamp.clone() });
+            let entry = subjects
+                .entry(subject.id)
+                .or_insert_with(|| Named { identifiers: subject.identifiers, first: event.stamp.clone() });
             if event.stamp < entry.first {
                 entry.first = event.stamp.clone();
             }
@@ -125,7 +127,11 @@ fn pair(a: &Identifier, b: &Identifier) -> Pair {
     if a.to_string() <= b.to_string() { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
 }
 
-fn links(events: &[&Interaction], subjects: &BTreeMap<Uuid, Named>, hubs: &BTreeSet<Identifier>) -> BTreeMap<Pair, Link> {
+fn links(
+    events: &[&Interaction],
+    subjects: &BTreeMap<Uuid, Named>,
+    hubs: &BTreeSet<Identifier>,
+) -> BTreeMap<Pair, Link> {
     let mut implied: BTreeMap<Pair, Stamp> = BTreeMap::new();
     for subject in subjects.values() {
         let plain: Vec<_> = subject.identifiers.iter().filter(|i| !hubs.contains(i)).collect();
@@ -143,8 +149,10 @@ fn links(events: &[&Interaction], subjects: &BTreeMap<Uuid, Named>, hubs: &BTree
             said.entry(pair(&left, &right)).or_default().push((event, asserted));
         }
     }
-    let mut links: BTreeMap<Pair, Link> =
-        implied.iter().map(|(pair, since)| (pair.clone(), Link { since: since.clone(), on: true, explicit: false })).collect();
+    let mut links: BTreeMap<Pair, Link> = implied
+        .iter()
+        .map(|(pair, since)| (pair.clone(), Link { since: since.clone(), on: true, explicit: false }))
+        .collect();
     for (pair, mut said) in said {
         said.sort_by(|a, b| a.0.stamp.cmp(&b.0.stamp));
         let revoked = said.iter().rposition(|(_, asserted)| !asserted);
@@ -190,13 +198,20 @@ fn join(graph: &mut Graph) {
     let at = |component: &BTreeMap<Node, usize>, i: &Identifier| component[&Ok(i.clone())];
 
     // Aliases first: two values of one unique kind that somebody said are one.
-    for (a, b) in graph.links.iter().filter(|((a, b), l)| l.on && l.explicit && a.kind() == b.kind() && a.kind().is_unique()).map(|(p, _)| p) {
+    for (a, b) in graph
+        .links
+        .iter()
+        .filter(|((a, b), l)| l.on && l.explicit && a.kind() == b.kind() && a.kind().is_unique())
+        .map(|(p, _)| p)
+    {
         let (x, y) = (at(&component, a), at(&component, b));
         merge(&mut component, x, y);
     }
     // Which value a unique identifier counts as, its aliases united.
-    let value: BTreeMap<Identifier, usize> =
-        component.iter().filter_map(|(n, c)| n.as_ref().ok().filter(|i| i.kind().is_unique()).map(|i| (i.clone(), *c))).collect();
+    let value: BTreeMap<Identifier, usize> = component
+        .iter()
+        .filter_map(|(n, c)| n.as_ref().ok().filter(|i| i.kind().is_unique()).map(|i| (i.clone(), *c)))
+        .collect();
 
     let mut ordered: Vec<(&Pair, &Link)> = graph.links.iter().filter(|(_, l)| l.on).collect();
     ordered.sort_by_key(|(pair, link)| {

@@ -17,7 +17,8 @@ pub fn rows(set: &Set) -> Rows {
     let facts = set.facts();
     let mut rows = Rows::default();
     let mut revenue: BTreeMap<(i64, String, Option<String>), Day> = BTreeMap::new();
-    let ids: BTreeSet<&str> = facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == "order").map(|e| e.key.as_str()).collect();
+    let ids: BTreeSet<&str> =
+        facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == "order").map(|e| e.key.as_str()).collect();
     for id in ids {
         let named: Vec<&Interaction> =
             facts.iter().copied().filter(|e| e.entities.iter().any(|n| n.kind == "order" && n.key == id)).collect();
@@ -97,7 +98,8 @@ impl<'a> Story<'a> {
         let lines = self.lines.map(|(lines, _)| lines).unwrap_or_default();
         let mut amounts: Vec<Option<&Money>> = vec![self.total];
         amounts.extend(lines.iter().flat_map(|l| [l.total.as_ref(), l.unit_price.as_ref()]));
-        amounts.extend(self.placed.into_iter().flat_map(|o| [o.discount.as_ref(), o.tax.as_ref(), o.shipping.as_ref()]));
+        amounts
+            .extend(self.placed.into_iter().flat_map(|o| [o.discount.as_ref(), o.tax.as_ref(), o.shipping.as_ref()]));
         amounts.extend(self.moved.iter().copied().map(Some));
         amounts.into_iter().flatten().find_map(|m| m.currency.as_deref())
     }
@@ -109,14 +111,21 @@ impl<'a> Story<'a> {
         let unmatched = self.take_back(&mut lines);
         let refunds = self.refunds(&mut purse);
         let refunded: i64 = refunds.iter().map(|(_, _, _, amount)| amount).sum();
-        let captured: i64 = self.payments.iter().filter(|(p, _)| p.kind.as_deref() == Some("captured")).filter_map(|(p, _)| purse.take(&p.amount)).sum();
+        let captured: i64 = self
+            .payments
+            .iter()
+            .filter(|(p, _)| p.kind.as_deref() == Some("captured"))
+            .filter_map(|(p, _)| purse.take(&p.amount))
+            .sum();
         self.payments.iter().for_each(|(p, _)| _ = purse.take(&p.amount));
         let stated = self.lines.is_some() || self.total.is_some();
         let gross = match self.total {
             Some(total) => purse.of(total).unwrap_or(0),
             None => lines.iter().filter_map(|l| l.total).sum(),
         };
-        let of_placed = |field: fn(&v1::OrderPlaced) -> &Option<Money>, purse: &mut Purse<'_>| self.placed.and_then(|o| purse.take(field(o)));
+        let of_placed = |field: fn(&v1::OrderPlaced) -> &Option<Money>, purse: &mut Purse<'_>| {
+            self.placed.and_then(|o| purse.take(field(o)))
+        };
         let discount = of_placed(|o| &o.discount, &mut purse).unwrap_or(0);
         let (tax, shipping) = (of_placed(|o| &o.tax, &mut purse), of_placed(|o| &o.shipping, &mut purse));
         let cost: Option<i64> = if lines.is_empty() { None } else { lines.iter().map(|l| l.cost).sum() };
@@ -143,8 +152,15 @@ impl<'a> Story<'a> {
             "returned_at": self.returns.last().map(|(_, e)| time(e.occurred_at)), "flags": flags, "set_by": self.set_by,
         });
         for (name, minor) in [
-            ("gross", gross), ("discount", discount), ("tax", tax.filter(|_| stated)), ("shipping", shipping.filter(|_| stated)),
-            ("refunds", Some(refunded)), ("net", net), ("cost", cost), ("margin", margin), ("captured", Some(captured)),
+            ("gross", gross),
+            ("discount", discount),
+            ("tax", tax.filter(|_| stated)),
+            ("shipping", shipping.filter(|_| stated)),
+            ("refunds", Some(refunded)),
+            ("net", net),
+            ("cost", cost),
+            ("margin", margin),
+            ("captured", Some(captured)),
         ] {
             row[name] = decimal(minor.map(i128::from), currency);
             row[format!("{name}_minor")] = minor.into();
@@ -152,8 +168,13 @@ impl<'a> Story<'a> {
         self.shipped(&mut row);
         if let Some(o) = self.placed {
             for (name, value) in [
-                ("rep", &o.rep), ("quote_id", &o.quote_id), ("cart_id", &o.cart_id), ("checkout_id", &o.checkout_id),
-                ("session_id", &o.session_id), ("opportunity_id", &o.opportunity_id), ("campaign_id", &o.campaign_id),
+                ("rep", &o.rep),
+                ("quote_id", &o.quote_id),
+                ("cart_id", &o.cart_id),
+                ("checkout_id", &o.checkout_id),
+                ("session_id", &o.session_id),
+                ("opportunity_id", &o.opportunity_id),
+                ("campaign_id", &o.campaign_id),
             ] {
                 row[name] = value.clone().into();
             }
@@ -178,7 +199,8 @@ impl<'a> Story<'a> {
             placed.without_cost += i64::from(cost.is_none());
             placed.cost += i128::from(cost.unwrap_or(0));
             for (_, at, _, amount) in &refunds {
-                let day = revenue.entry((at.div_euclid(DAY), channel.clone(), currency.map(str::to_owned))).or_default();
+                let day =
+                    revenue.entry((at.div_euclid(DAY), channel.clone(), currency.map(str::to_owned))).or_default();
                 day.refunds += i128::from(*amount);
             }
         }
@@ -190,10 +212,13 @@ impl<'a> Story<'a> {
             .iter()
             .map(|line| {
                 let quantity = line.quantity.as_deref().and_then(Decimal::parse);
-                let times = |price: Option<i64>| Some(quantity?.times(price?)).map(|p| i64::try_from(p).expect("small histories"));
+                let times = |price: Option<i64>| {
+                    Some(quantity?.times(price?)).map(|p| i64::try_from(p).expect("small histories"))
+                };
                 let price = purse.take(&line.unit_price);
                 let discount = purse.take(&line.discount).unwrap_or(0);
-                let total = if line.total.is_some() { purse.take(&line.total) } else { times(price).map(|t| t - discount) };
+                let total =
+                    if line.total.is_some() { purse.take(&line.total) } else { times(price).map(|t| t - discount) };
                 let cost = match (&line.margin, &line.cost) {
                     (Some(margin), _) => total.zip(purse.of(margin)).map(|(t, m)| t - m),
                     (None, Some(cost)) => purse.of(cost),
@@ -213,7 +238,8 @@ impl<'a> Story<'a> {
                 *skus.entry(line.sku.as_deref().unwrap_or_default()).or_default() += nanos(line.quantity.as_deref());
             }
             for (sku, mut rest) in skus {
-                let of_sku: Vec<usize> = (0..lines.len()).filter(|n| lines[*n].line.sku.as_deref() == Some(sku)).collect();
+                let of_sku: Vec<usize> =
+                    (0..lines.len()).filter(|n| lines[*n].line.sku.as_deref() == Some(sku)).collect();
                 unmatched |= of_sku.is_empty();
                 for (nth, n) in of_sku.iter().enumerate() {
                     let room = (nanos(lines[*n].line.quantity.as_deref()) - lines[*n].returned).max(0);
@@ -260,7 +286,8 @@ impl<'a> Story<'a> {
         let at = |status: &str| -> Vec<i64> {
             self.shipments.iter().filter(|(s, _)| s.status.as_deref() == Some(status)).map(|(_, at)| *at).collect()
         };
-        let last = |of: &dyn Fn(&v1::ShipmentUpdated) -> Option<Value>| self.shipments.iter().rev().find_map(|(s, _)| of(s));
+        let last =
+            |of: &dyn Fn(&v1::ShipmentUpdated) -> Option<Value>| self.shipments.iter().rev().find_map(|(s, _)| of(s));
         let (shipped, delivered) = (at("shipped"), at("delivered"));
         let expected = self.shipments.iter().rev().find_map(|(s, _)| s.expected_at);
         let state = self.shipments.last().and_then(|(s, _)| s.status.as_deref());
@@ -273,7 +300,9 @@ impl<'a> Story<'a> {
         row["tracking"] = last(&|s| s.tracking.clone().map(Value::from)).into();
         let too_late = delivered.last().zip(deadline).is_some_and(|(d, until)| *d > until);
         row["late"] = (too_late || matches!(state, Some("delayed" | "lost"))).into();
-        row["unshipped"] = (self.placed_at.is_some() && self.cancelled_at.is_none() && shipped.is_empty() && delivered.is_empty()).into();
+        row["unshipped"] =
+            (self.placed_at.is_some() && self.cancelled_at.is_none() && shipped.is_empty() && delivered.is_empty())
+                .into();
     }
 }
 
@@ -313,9 +342,13 @@ impl Line<'_> {
             "currency": currency, "set_by": self.set_by,
         });
         let margin = self.total.zip(self.cost).map(|(t, c)| t - c);
-        for (name, minor) in
-            [("unit_price", self.price), ("discount", Some(self.discount)), ("total", self.total), ("cost", self.cost), ("margin", margin)]
-        {
+        for (name, minor) in [
+            ("unit_price", self.price),
+            ("discount", Some(self.discount)),
+            ("total", self.total),
+            ("cost", self.cost),
+            ("margin", margin),
+        ] {
             row[name] = decimal(minor.map(i128::from), currency);
             row[format!("{name}_minor")] = minor.into();
         }
@@ -360,7 +393,11 @@ impl Day {
             "orders_without_cost": self.without_cost, "average_order_value": average,
         });
         for (name, minor) in [
-            ("gross", Some(self.gross)), ("discount", Some(self.discount)), ("refunds", Some(self.refunds)), ("net", Some(net)), ("margin", margin),
+            ("gross", Some(self.gross)),
+            ("discount", Some(self.discount)),
+            ("refunds", Some(self.refunds)),
+            ("net", Some(net)),
+            ("margin", margin),
         ] {
             row[name] = decimal(minor, currency);
             row[format!("{name}_minor")] = minor.map(|m| m.to_string()).into();

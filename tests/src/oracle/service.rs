@@ -13,7 +13,8 @@ pub fn rows(set: &Set) -> Rows {
     let facts = set.facts();
     let mut rows = Rows::default();
     for kind in ["case", "call"] {
-        let ids: BTreeSet<&str> = facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == kind).map(|e| e.key.as_str()).collect();
+        let ids: BTreeSet<&str> =
+            facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == kind).map(|e| e.key.as_str()).collect();
         for id in ids {
             let named: Vec<&Interaction> =
                 facts.iter().copied().filter(|e| e.entities.iter().any(|n| n.kind == kind && n.key == id)).collect();
@@ -46,7 +47,9 @@ fn message<'a>(id: &str, event: &'a Interaction) -> Option<(Writer, bool, Option
             Some((ours(r.auto), r.visibility.as_deref() == Some("public"), r.message_id.as_deref()))
         }
         Data::EmailMessageSent(m) => Some((ours(m.auto), true, m.message_id.as_deref())),
-        Data::MessageSent(m) => Some((ours(m.auto), m.visibility.as_deref() != Some("internal"), m.message_id.as_deref())),
+        Data::MessageSent(m) => {
+            Some((ours(m.auto), m.visibility.as_deref() != Some("internal"), m.message_id.as_deref()))
+        }
         Data::EmailMessageReceived(_) | Data::MessageReceived(_) => Some((Writer::Customer, true, None)),
         _ => None,
     }
@@ -68,7 +71,17 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     if !facts.iter().any(|e| is_about(&e)) {
         return;
     }
-    let is_message = |e: &Interaction| matches!(&e.wire.data, Some(Data::EmailMessageSent(_) | Data::EmailMessageReceived(_) | Data::MessageSent(_) | Data::MessageReceived(_)));
+    let is_message = |e: &Interaction| {
+        matches!(
+            &e.wire.data,
+            Some(
+                Data::EmailMessageSent(_)
+                    | Data::EmailMessageReceived(_)
+                    | Data::MessageSent(_)
+                    | Data::MessageReceived(_)
+            )
+        )
+    };
     let set_by = facts.iter().rev().find(|e| is_about(e) || is_message(e)).map(|e| e.event_id);
 
     // What it says of itself: later facts overwrite earlier ones; an opening states only what it names, title and
@@ -81,7 +94,13 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
             Some(Data::CaseOpened(b)) => {
                 says.insert("title", b.title.clone().into());
                 says.insert("priority", b.priority.clone().into());
-                for (name, value) in [("product", &b.product), ("serial", &b.serial), ("topic", &b.topic), ("channel", &b.channel), ("queue", &b.queue)] {
+                for (name, value) in [
+                    ("product", &b.product),
+                    ("serial", &b.serial),
+                    ("topic", &b.topic),
+                    ("channel", &b.channel),
+                    ("queue", &b.queue),
+                ] {
                     if let Some(value) = value {
                         says.insert(name, value.clone().into());
                     }
@@ -92,13 +111,19 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
             }
             Some(Data::CaseChanged(b)) => {
                 for (name, value) in [
-                    ("assignee", &b.assignee), ("priority", &b.priority), ("queue", &b.queue), ("topic", &b.topic), ("merged_into", &b.merged_into),
+                    ("assignee", &b.assignee),
+                    ("priority", &b.priority),
+                    ("queue", &b.queue),
+                    ("topic", &b.topic),
+                    ("merged_into", &b.merged_into),
                 ] {
                     if let Some(value) = value {
                         says.insert(name, if value.is_empty() { Value::Null } else { value.clone().into() });
                     }
                 }
-                if let Some(status) = b.status.as_deref().filter(|s| stretches.last().map(|(last, _, _)| *last) != Some(*s)) {
+                if let Some(status) =
+                    b.status.as_deref().filter(|s| stretches.last().map(|(last, _, _)| *last) != Some(*s))
+                {
                     stretches.push((status, event.occurred_at, event));
                 }
             }
@@ -146,7 +171,8 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
         (Some(_), None) => None,
         (Some(_), Some(asked)) => replies.public.iter().find(|r| r.stamp > asked.stamp).copied(),
     };
-    let from_opening = |to: Option<&i64>| opening.zip(to).map(|(o, to)| to - o.occurred_at).filter(|l| *l >= 0).map(minutes);
+    let from_opening =
+        |to: Option<&i64>| opening.zip(to).map(|(o, to)| to - o.occurred_at).filter(|l| *l >= 0).map(minutes);
     let status = stretches.last().map(|(status, _, _)| *status);
     let mut row = json!({
         "case_id": id, "subject_id": owner(facts), "status": status, "opened_at": opening.map(|e| time(e.occurred_at)),
@@ -167,6 +193,9 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     rows.push("cases", &row);
 }
 
+/// A message of ours: the event, who wrote it, whether the customer can see it.
+type Written<'a> = (&'a Interaction, Writer, bool);
+
 struct Replies<'a> {
     public: Vec<&'a Interaction>,
     internal: usize,
@@ -174,17 +203,19 @@ struct Replies<'a> {
 
 /// What we wrote: facts with one message id are one reply, at the first of them, public and by an agent if all are.
 fn replies<'a>(id: &str, facts: &[&'a Interaction]) -> Replies<'a> {
-    let mut groups: Vec<(Option<&str>, Vec<(&'a Interaction, Writer, bool)>)> = Vec::new();
+    let mut groups: Vec<(Option<&str>, Vec<Written<'a>>)> = Vec::new();
     for &event in facts {
-        let Some((who, public, message_id)) = message(id, event).filter(|(who, _, _)| *who != Writer::Customer) else { continue };
+        let Some((who, public, message_id)) = message(id, event).filter(|(who, _, _)| *who != Writer::Customer) else {
+            continue;
+        };
         let message_id = message_id.filter(|m| !m.is_empty());
         match groups.iter_mut().find(|(known, _)| message_id.is_some() && *known == message_id) {
             Some((_, group)) => group.push((event, who, public)),
             None => groups.push((message_id, vec![(event, who, public)])),
         }
     }
-    let public = |group: &[(&Interaction, Writer, bool)]| group.iter().all(|(_, _, public)| *public);
-    let by_agent = |group: &[(&Interaction, Writer, bool)]| group.iter().all(|(_, who, _)| *who == Writer::Agent);
+    let public = |group: &[Written<'_>]| group.iter().all(|(_, _, public)| *public);
+    let by_agent = |group: &[Written<'_>]| group.iter().all(|(_, who, _)| *who == Writer::Agent);
     Replies {
         internal: groups.iter().filter(|(_, g)| !public(g)).count(),
         public: groups.iter().filter(|(_, g)| public(g) && by_agent(g)).map(|(_, g)| g[0].0).collect(),
@@ -214,7 +245,11 @@ fn leg<'a>(body: &'a v1::CallEnded, event: &'a Interaction) -> Leg<'a> {
     let answered = body.answered_at.or(by_wait.or(by_talk).filter(|_| picked_up));
     let waited_until = if picked_up { answered } else { answered.or(Some(ended)) };
     let wait = ms(&body.wait_s).or(waited_until.map(|u| u - offered).filter(|d| *d >= 0).map(|d| d / 1_000));
-    let talked = answered.map(|a| ended - a).filter(|d| *d >= 0).map(|d| d / 1_000 - ms(&body.hold_s).unwrap_or(0)).filter(|t| *t >= 0);
+    let talked = answered
+        .map(|a| ended - a)
+        .filter(|d| *d >= 0)
+        .map(|d| d / 1_000 - ms(&body.hold_s).unwrap_or(0))
+        .filter(|t| *t >= 0);
     Leg { body, event, offered, answered, wait, talk: ms(&body.talk_s).or(talked) }
 }
 
@@ -243,21 +278,25 @@ fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     for (n, leg) in legs.iter().enumerate() {
         rows.push("call_legs", &leg.row(id, n + 1));
     }
-    let first = |offer: &dyn Fn(&v1::CallOffered) -> Option<String>, record: &dyn Fn(&v1::CallEnded) -> Option<String>| {
+    let first = |offer: &dyn Fn(&v1::CallOffered) -> Option<String>,
+                 record: &dyn Fn(&v1::CallEnded) -> Option<String>| {
         offers.iter().find_map(|(b, _)| offer(b)).or_else(|| records.iter().find_map(|(b, _)| record(b)))
     };
     let offered = offers.first().map(|(_, e)| e.occurred_at).or(legs.first().map(|l| l.offered));
     let answer = answers.first();
     let answered = answer.map(|(_, e)| e.occurred_at).or(legs.iter().filter_map(|l| l.answered).min());
     let ended = legs.iter().map(|l| l.event.occurred_at).max();
-    let gap = |from: Option<i64>, to: Option<i64>| from.zip(to).map(|(f, t)| t - f).filter(|d| *d >= 0).map(|d| d / 1_000);
+    let gap =
+        |from: Option<i64>, to: Option<i64>| from.zip(to).map(|(f, t)| t - f).filter(|d| *d >= 0).map(|d| d / 1_000);
     let sum = |part: &dyn Fn(&Leg<'_>) -> Option<i64>| -> Option<i64> {
         let told: Vec<i64> = legs.iter().filter_map(part).collect();
         if told.is_empty() { None } else { Some(told.iter().sum()) }
     };
-    let mut agents: Vec<(&Interaction, &String)> = answers.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))).collect();
+    let mut agents: Vec<(&Interaction, &String)> =
+        answers.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))).collect();
     agents.extend(records.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))));
-    let picked_up = |l: &Leg<'_>| matches!(l.body.disposition.as_deref(), Some("answered" | "transferred")) || l.answered.is_some();
+    let picked_up =
+        |l: &Leg<'_>| matches!(l.body.disposition.as_deref(), Some("answered" | "transferred")) || l.answered.is_some();
     let wait = answer.and_then(|(b, _)| ms(&b.wait_s)).or(answer.and_then(|(_, e)| gap(offered, Some(e.occurred_at))));
     rows.push(
         "calls",

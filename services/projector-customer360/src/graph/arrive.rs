@@ -44,7 +44,11 @@ pub(super) async fn arrive(
     links: &[&LinkEvent],
     dirty: &mut Dirty,
 ) -> Result<Arrived, sqlx::Error> {
-    let row = |(id, (stamp, subject)): (&Uuid, &First<'_>)| SubjectRow { id: *id, identifiers: subject.nodes(), first: (*stamp).clone() };
+    let row = |(id, (stamp, subject)): (&Uuid, &First<'_>)| SubjectRow {
+        id: *id,
+        identifiers: subject.nodes(),
+        first: (*stamp).clone(),
+    };
     let subjects: Vec<SubjectRow> = new.iter().map(row).collect();
     let named: BTreeSet<Node> = subjects.iter().flat_map(|s| s.identifiers.iter().cloned()).collect();
     let mut known = identifiers(connection, &named).await?;
@@ -69,7 +73,10 @@ pub(super) async fn arrive(
     Ok(Arrived { subjects: subjects.into_iter().map(newcomer).collect(), known: known.clone(), fresh })
 }
 
-async fn identifiers(connection: &mut PgConnection, named: &BTreeSet<Node>) -> Result<HashMap<Node, Known>, sqlx::Error> {
+async fn identifiers(
+    connection: &mut PgConnection,
+    named: &BTreeSet<Node>,
+) -> Result<HashMap<Node, Known>, sqlx::Error> {
     if named.is_empty() {
         return Ok(HashMap::new());
     }
@@ -78,7 +85,9 @@ async fn identifiers(connection: &mut PgConnection, named: &BTreeSet<Node>) -> R
             .bind(texts(named))
             .fetch_all(connection)
             .await?;
-    let row = |(text, component, hub, linked): (String, _, _, _)| Some((Node::parse(&text)?, Known { component, hub, linked }));
+    let row = |(text, component, hub, linked): (String, _, _, _)| {
+        Some((Node::parse(&text)?, Known { component, hub, linked }))
+    };
     Ok(rows.into_iter().filter_map(row).collect())
 }
 
@@ -90,7 +99,8 @@ pub(crate) fn counted_pairs<'s>(
     let mut pairs = BTreeSet::new();
     for SubjectRow { identifiers, .. } in subjects {
         for node in identifiers {
-            pairs.extend(identifiers.iter().filter(|n| *n != node && limits.most(node, n).is_some()).map(|n| (node, n)));
+            pairs
+                .extend(identifiers.iter().filter(|n| *n != node && limits.most(node, n).is_some()).map(|n| (node, n)));
         }
     }
     pairs
@@ -129,22 +139,30 @@ async fn new_hubs(
     // All neighbours of a new identifier stand in this batch; of a known one the others have to be read.
     let mut hubs: BTreeSet<Node> = BTreeSet::new();
     let fresh = near.iter().filter(|(node, _)| !known.contains_key(**node));
-    hubs.extend(fresh.filter(|(node, near)| limits.exceeded(node, near.iter().copied())).map(|(node, _)| (*node).clone()));
+    hubs.extend(
+        fresh.filter(|(node, near)| limits.exceeded(node, near.iter().copied())).map(|(node, _)| (*node).clone()),
+    );
     let added: HashSet<&str> = added.iter().map(String::as_str).collect();
-    let grown: Vec<&Node> = near.into_keys().filter(|n| added.contains(n.text()) && known.get(n).is_some_and(|k| !k.hub)).collect();
+    let grown: Vec<&Node> =
+        near.into_keys().filter(|n| added.contains(n.text()) && known.get(n).is_some_and(|k| !k.hub)).collect();
     hubs.extend(crowded(limits, connection, &grown).await?);
     Ok(hubs)
 }
 
 /// Which of these identifiers have more neighbours than the limits allow.
-pub(crate) async fn crowded(limits: &HubLimits, connection: &mut PgConnection, of: &[&Node]) -> Result<BTreeSet<Node>, sqlx::Error> {
+pub(crate) async fn crowded(
+    limits: &HubLimits,
+    connection: &mut PgConnection,
+    of: &[&Node],
+) -> Result<BTreeSet<Node>, sqlx::Error> {
     if of.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let rows: Vec<(String, String)> = sqlx::query_as("SELECT identifier, neighbour FROM neighbours WHERE identifier = ANY($1)")
-        .bind(texts(of.iter().copied()))
-        .fetch_all(connection)
-        .await?;
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT identifier, neighbour FROM neighbours WHERE identifier = ANY($1)")
+            .bind(texts(of.iter().copied()))
+            .fetch_all(connection)
+            .await?;
     let mut near: HashMap<String, Vec<Node>> = HashMap::new();
     for (identifier, neighbour) in rows {
         near.entry(identifier).or_default().extend(Node::parse(&neighbour));
@@ -163,7 +181,11 @@ pub(crate) async fn set_hubs(
     if of.is_empty() {
         return Ok(());
     }
-    sqlx::query("UPDATE identifiers SET hub = $2 WHERE identifier = ANY($1)").bind(texts(of)).bind(hub).execute(&mut *connection).await?;
+    sqlx::query("UPDATE identifiers SET hub = $2 WHERE identifier = ANY($1)")
+        .bind(texts(of))
+        .bind(hub)
+        .execute(&mut *connection)
+        .await?;
     let rows: Vec<(Uuid, Vec<String>)> = sqlx::query_as(
         "SELECT subject_id, identifiers FROM subjects WHERE subject_id = ANY (SELECT subject_id FROM naming WHERE identifier = ANY($1))",
     )
@@ -196,7 +218,12 @@ async fn write_subjects(
             naming.begin_row().put_text(node.text()).put_uuid(subject.id);
         }
     }
-    copy_in(connection, "COPY subjects (subject_id, identifiers, first_stamp, kind_rank, anchor) FROM STDIN BINARY", rows).await?;
+    copy_in(
+        connection,
+        "COPY subjects (subject_id, identifiers, first_stamp, kind_rank, anchor) FROM STDIN BINARY",
+        rows,
+    )
+    .await?;
     copy_in(connection, "COPY naming (identifier, subject_id) FROM STDIN BINARY", naming).await?;
     Ok(())
 }
@@ -228,7 +255,10 @@ async fn write_links(connection: &mut PgConnection, links: &[&LinkEvent]) -> Res
     copy_in(connection, "COPY link_events (left_id, right_id, stamp, asserted) FROM STDIN BINARY", rows).await?;
     let ends: Vec<&str> = links.iter().flat_map(|l| [l.pair.left().text(), l.pair.right().text()]).collect();
     if !ends.is_empty() {
-        sqlx::query("UPDATE identifiers SET linked = true WHERE identifier = ANY($1)").bind(ends).execute(connection).await?;
+        sqlx::query("UPDATE identifiers SET linked = true WHERE identifier = ANY($1)")
+            .bind(ends)
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }

@@ -84,14 +84,18 @@ pub(crate) async fn lock(connection: &mut PgConnection, identity_lock: i64) -> R
 }
 
 /// Drops subjects that are known to have been named as early. Returns those that are known, but not so early.
-async fn drop_known(connection: &mut PgConnection, named: &mut BTreeMap<Uuid, First<'_>>) -> Result<HashSet<Uuid>, sqlx::Error> {
+async fn drop_known(
+    connection: &mut PgConnection,
+    named: &mut BTreeMap<Uuid, First<'_>>,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
     if named.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as("SELECT subject_id, first_stamp FROM subjects WHERE subject_id = ANY($1)")
-        .bind(named.keys().copied().collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
+    let rows: Vec<(Uuid, Vec<u8>)> =
+        sqlx::query_as("SELECT subject_id, first_stamp FROM subjects WHERE subject_id = ANY($1)")
+            .bind(named.keys().copied().collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
     let known: HashMap<Uuid, Vec<u8>> = rows.into_iter().collect();
     named.retain(|id, (stamp, _)| known.get(id).is_none_or(|first| stamp.as_bytes() < first.as_slice()));
     Ok(known.into_keys().filter(|id| named.contains_key(id)).collect())

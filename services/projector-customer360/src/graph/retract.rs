@@ -62,7 +62,8 @@ async fn restamp(
     let ids: Vec<Uuid> = named.keys().copied().collect();
     let firsts: Vec<(Uuid, Option<Vec<u8>>)> =
         sqlx::query_as(include_str!("../../sql/first_stamps.sql")).bind(&ids).fetch_all(&mut *connection).await?;
-    let remaining: Vec<(Uuid, &[u8])> = firsts.iter().filter_map(|(id, first)| Some((*id, first.as_deref()?))).collect();
+    let remaining: Vec<(Uuid, &[u8])> =
+        firsts.iter().filter_map(|(id, first)| Some((*id, first.as_deref()?))).collect();
     let changed: Vec<Uuid> = sqlx::query_scalar(
         "UPDATE subjects s SET first_stamp = n.stamp FROM unnest($1::uuid[], $2::bytea[]) AS n (subject_id, stamp) \
          WHERE s.subject_id = n.subject_id AND s.first_stamp <> n.stamp RETURNING s.subject_id",
@@ -87,7 +88,10 @@ async fn forget(
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = gone.keys().copied().collect();
     let named: BTreeSet<Node> = gone.into_values().flatten().collect();
-    for delete in ["DELETE FROM naming WHERE identifier = ANY($1) AND subject_id = ANY($2)", "DELETE FROM neighbours WHERE identifier = ANY($1) AND $2::uuid[] IS NOT NULL"] {
+    for delete in [
+        "DELETE FROM naming WHERE identifier = ANY($1) AND subject_id = ANY($2)",
+        "DELETE FROM neighbours WHERE identifier = ANY($1) AND $2::uuid[] IS NOT NULL",
+    ] {
         sqlx::query(delete).bind(texts(&named)).bind(&ids).execute(&mut *connection).await?;
     }
     sqlx::query("DELETE FROM subjects WHERE subject_id = ANY($1)").bind(&ids).execute(&mut *connection).await?;
@@ -109,7 +113,11 @@ async fn forget(
     set_hubs(connection, &ended, false, dirty).await
 }
 
-async fn count_neighbours(limits: &HubLimits, connection: &mut PgConnection, of: &BTreeSet<Node>) -> Result<(), sqlx::Error> {
+async fn count_neighbours(
+    limits: &HubLimits,
+    connection: &mut PgConnection,
+    of: &BTreeSet<Node>,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<(Uuid, Vec<String>, Vec<u8>)> = sqlx::query_as(
         "SELECT subject_id, identifiers, first_stamp FROM subjects \
          WHERE subject_id = ANY (SELECT subject_id FROM naming WHERE identifier = ANY($1))",
@@ -121,7 +129,8 @@ async fn count_neighbours(limits: &HubLimits, connection: &mut PgConnection, of:
         Some(SubjectRow { id, identifiers: nodes(&identifiers), first: domain::Stamp::from_bytes(first)? })
     };
     let subjects: Vec<SubjectRow> = rows.into_iter().filter_map(row).collect();
-    let pairs: Vec<(&Node, &Node)> = counted_pairs(limits, &subjects).into_iter().filter(|(node, _)| of.contains(*node)).collect();
+    let pairs: Vec<(&Node, &Node)> =
+        counted_pairs(limits, &subjects).into_iter().filter(|(node, _)| of.contains(*node)).collect();
     sqlx::query("INSERT INTO neighbours (identifier, neighbour) SELECT * FROM unnest($1::text[], $2::text[])")
         .bind(texts(pairs.iter().map(|(node, _)| *node)))
         .bind(texts(pairs.iter().map(|(_, neighbour)| *neighbour)))

@@ -87,10 +87,16 @@ async fn load(connection: &mut PgConnection, dirty: Dirty) -> Result<Loaded, sql
 }
 
 /// The subjects that hang on an identifier of the universe, and those whose anchor may have changed.
-async fn subjects(connection: &mut PgConnection, loaded: &mut Loaded, reanchor: HashSet<Uuid>) -> Result<(), sqlx::Error> {
+async fn subjects(
+    connection: &mut PgConnection,
+    loaded: &mut Loaded,
+    reanchor: HashSet<Uuid>,
+) -> Result<(), sqlx::Error> {
     // Nobody hangs on a hub.
     let plain = loaded.universe.keys().filter(|n| !loaded.hubs.contains(*n));
-    let rows: Vec<(Uuid, Vec<String>, Vec<u8>, Option<String>)> = sqlx::query_as(
+    /// Subject, identifiers, first stamp, anchor.
+    type Row = (Uuid, Vec<String>, Vec<u8>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT subject_id, identifiers, first_stamp, anchor FROM subjects \
          WHERE subject_id = ANY (SELECT subject_id FROM naming WHERE identifier = ANY($1) UNION SELECT unnest($2::uuid[]))",
     )
@@ -105,18 +111,24 @@ async fn subjects(connection: &mut PgConnection, loaded: &mut Loaded, reanchor: 
         loaded.anchors.insert(id, anchor);
         loaded.subjects.push(SubjectRow { id, identifiers, first: stamp(first)? });
     }
-    let beyond: Vec<String> = sqlx::query_scalar("SELECT identifier FROM identifiers WHERE hub AND identifier = ANY($1)")
-        .bind(texts(&named))
-        .fetch_all(connection)
-        .await?;
+    let beyond: Vec<String> =
+        sqlx::query_scalar("SELECT identifier FROM identifiers WHERE hub AND identifier = ANY($1)")
+            .bind(texts(&named))
+            .fetch_all(connection)
+            .await?;
     loaded.hubs.extend(nodes(&beyond));
     // One that names an identifier of the universe may hang on one beyond it, held apart by a revocation.
     let Loaded { subjects, hubs, universe, .. } = loaded;
-    subjects.retain(|s| s.anchor(|n| hubs.contains(n)).map_or(reanchor.contains(&s.id), |anchor| universe.contains_key(anchor)));
+    subjects.retain(|s| {
+        s.anchor(|n| hubs.contains(n)).map_or(reanchor.contains(&s.id), |anchor| universe.contains_key(anchor))
+    });
     Ok(())
 }
 
-async fn events(connection: &mut PgConnection, universe: &BTreeMap<Node, Option<i64>>) -> Result<Vec<LinkEvent>, sqlx::Error> {
+async fn events(
+    connection: &mut PgConnection,
+    universe: &BTreeMap<Node, Option<i64>>,
+) -> Result<Vec<LinkEvent>, sqlx::Error> {
     let rows: Vec<(String, String, Vec<u8>, bool)> = sqlx::query_as(
         "SELECT left_id, right_id, stamp, asserted FROM link_events WHERE left_id = ANY($1) \
          UNION SELECT left_id, right_id, stamp, asserted FROM link_events WHERE right_id = ANY($1)",
@@ -134,7 +146,8 @@ async fn events(connection: &mut PgConnection, universe: &BTreeMap<Node, Option<
 }
 
 fn stamp(bytes: Vec<u8>) -> Result<Stamp, sqlx::Error> {
-    Stamp::from_bytes(bytes).ok_or_else(|| sqlx::Error::Decode("a stamp is shorter than a stamp can be: was the table edited?".into()))
+    Stamp::from_bytes(bytes)
+        .ok_or_else(|| sqlx::Error::Decode("a stamp is shorter than a stamp can be: was the table edited?".into()))
 }
 
 async fn write(connection: &mut PgConnection, loaded: Loaded, graph: Graph) -> Result<(), sqlx::Error> {
@@ -144,7 +157,8 @@ async fn write(connection: &mut PgConnection, loaded: Loaded, graph: Graph) -> R
         homes.extend(component.members.iter().map(|n| (n, *number)));
     }
     let moved = loaded.universe.iter().map(|(node, before)| (node, *before, homes.get(node).copied()));
-    let moved: Vec<(&Node, Option<i64>)> = moved.filter(|(_, before, now)| before != now).map(|(node, _, now)| (node, now)).collect();
+    let moved: Vec<(&Node, Option<i64>)> =
+        moved.filter(|(_, before, now)| before != now).map(|(node, _, now)| (node, now)).collect();
     if !moved.is_empty() {
         sqlx::query(
             "UPDATE identifiers i SET component = n.component FROM unnest($1::text[], $2::bigint[]) AS n (identifier, component) \
@@ -182,7 +196,12 @@ async fn numbers(connection: &mut PgConnection, loaded: &Loaded, graph: &Graph) 
     Ok(numbers.into_iter().map(|n| n.or_else(|| new.next()).expect("as many numbers as were asked for")).collect())
 }
 
-async fn components(connection: &mut PgConnection, loaded: &Loaded, graph: &Graph, numbers: &[i64]) -> Result<(), sqlx::Error> {
+async fn components(
+    connection: &mut PgConnection,
+    loaded: &Loaded,
+    graph: &Graph,
+    numbers: &[i64],
+) -> Result<(), sqlx::Error> {
     if !loaded.components.is_empty() {
         let old: Vec<i64> = loaded.components.iter().copied().collect();
         sqlx::query("DELETE FROM components WHERE component = ANY($1)").bind(old).execute(&mut *connection).await?;
@@ -213,8 +232,16 @@ async fn components(connection: &mut PgConnection, loaded: &Loaded, graph: &Grap
     Ok(())
 }
 
-async fn conflicts(connection: &mut PgConnection, loaded: &Loaded, graph: &Graph, numbers: &[i64]) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM conflicts WHERE cluster = ANY($1)").bind(&loaded.clusters).execute(&mut *connection).await?;
+async fn conflicts(
+    connection: &mut PgConnection,
+    loaded: &Loaded,
+    graph: &Graph,
+    numbers: &[i64],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM conflicts WHERE cluster = ANY($1)")
+        .bind(&loaded.clusters)
+        .execute(&mut *connection)
+        .await?;
     let mut of_cluster: HashMap<usize, i64> = HashMap::new();
     for (component, number) in graph.components.iter().zip(numbers) {
         of_cluster.entry(component.cluster).or_insert(*number);
@@ -230,7 +257,8 @@ async fn conflicts(connection: &mut PgConnection, loaded: &Loaded, graph: &Graph
             .put_text(&conflict.right_value)
             .put_i64(of_cluster[&conflict.cluster]);
     }
-    let statement = "COPY conflicts (left_id, right_id, stamp, kind, left_value, right_value, cluster) FROM STDIN BINARY";
+    let statement =
+        "COPY conflicts (left_id, right_id, stamp, kind, left_value, right_value, cluster) FROM STDIN BINARY";
     copy_in(connection, statement, rows).await?;
     Ok(())
 }

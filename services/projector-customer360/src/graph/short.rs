@@ -52,7 +52,11 @@ struct Writes {
 
 /// Gives the new identifiers of new subjects their components, where a short way leads there; the others are written
 /// without one and marked dirty.
-pub(super) async fn append(connection: &mut PgConnection, arrived: Arrived, dirty: &mut Dirty) -> Result<(), sqlx::Error> {
+pub(super) async fn append(
+    connection: &mut PgConnection,
+    arrived: Arrived,
+    dirty: &mut Dirty,
+) -> Result<(), sqlx::Error> {
     let groups: Vec<Group> = groups(&arrived).into_iter().filter(|g| !leave(g, &arrived, dirty)).collect();
     let touched: BTreeSet<i64> = groups.iter().flat_map(|g| g.components.iter().copied()).collect();
     let stored = components(connection, &touched).await?;
@@ -114,7 +118,11 @@ fn leave(group: &Group, arrived: &Arrived, dirty: &mut Dirty) -> bool {
 /// A cluster with conflicts takes new identifiers of no unique kind if they hang on one known identifier: they decide
 /// nothing. Everything else is resolved.
 fn leaf_on_conflicted(group: Group, stored: &HashMap<i64, Stored>, writes: &mut Writes, dirty: &mut Dirty) {
-    let component = group.components.first().copied().filter(|_| group.known == 1 && group.fresh.iter().all(|n| n.unique().is_none()));
+    let component = group
+        .components
+        .first()
+        .copied()
+        .filter(|_| group.known == 1 && group.fresh.iter().all(|n| n.unique().is_none()));
     let stored = component.and_then(|c| Some((c, *writes.grown.get(&c).or_else(|| stored.get(&c))?)));
     match stored {
         Some((component, before)) => {
@@ -226,7 +234,12 @@ fn stored((component, conflicted, size, uniques, id, first_at, kind_rank): Store
     (component, Stored { conflicted, size, uniques, customer })
 }
 
-async fn write(connection: &mut PgConnection, arrived: &Arrived, writes: Writes, dirty: &Dirty) -> Result<(), sqlx::Error> {
+async fn write(
+    connection: &mut PgConnection,
+    arrived: &Arrived,
+    writes: Writes,
+    dirty: &Dirty,
+) -> Result<(), sqlx::Error> {
     let Writes { joined, founded, grown, merged } = writes;
     let numbers = super::settle::component_numbers(connection, founded.len()).await?;
     let mut components = CopyBuffer::with_capacity(8, founded.len() * 96);
@@ -323,7 +336,8 @@ pub(super) async fn rejuvenate(
     let mut changed: HashSet<i64> = HashSet::new();
     for (id, kind_rank, component) in rows {
         let (Some((stamp, subject)), Some(row)) = (earlier.get(&id), stored.get_mut(&component)) else { continue };
-        let candidate = Customer { first_at: stamp.occurred_at(), kind_rank: u8::try_from(kind_rank).unwrap_or(u8::MAX), id };
+        let candidate =
+            Customer { first_at: stamp.occurred_at(), kind_rank: u8::try_from(kind_rank).unwrap_or(u8::MAX), id };
         if row.conflicted {
             dirty.identifiers.extend(subject.nodes());
         } else if row.customer.is_none_or(|c| candidate < c) {

@@ -102,8 +102,16 @@ mod tests {
     fn stronger_kinds_are_counted_each_on_its_own() {
         let limits = HubLimits::default();
         let device = &nodes(&["device_id:d"])[0];
-        let mut near = nodes(&["email:1", "email:2", "email:3", "email:4", "email:5", "phone:1", "phone:2", "external.crm:1"]);
-        near.extend(nodes(&["anonymous_id:1", "anonymous_id:2", "anonymous_id:3", "anonymous_id:4", "anonymous_id:5", "anonymous_id:6"]));
+        let mut near =
+            nodes(&["email:1", "email:2", "email:3", "email:4", "email:5", "phone:1", "phone:2", "external.crm:1"]);
+        near.extend(nodes(&[
+            "anonymous_id:1",
+            "anonymous_id:2",
+            "anonymous_id:3",
+            "anonymous_id:4",
+            "anonymous_id:5",
+            "anonymous_id:6",
+        ]));
         assert!(!limits.exceeded(device, &near));
         near.extend(nodes(&["email:6"]));
         assert!(limits.exceeded(device, &near));

@@ -41,7 +41,7 @@ impl SubjectRow {
     }
 
     /// The strongest identifier that is no hub: what the subject hangs on.
-    pub fn anchor<'n>(&'n self, is_hub: impl Fn(&Node) -> bool) -> Option<&'n Node> {
+    pub fn anchor(&self, is_hub: impl Fn(&Node) -> bool) -> Option<&Node> {
         self.identifiers.iter().filter(|n| !is_hub(n)).min()
     }
 }

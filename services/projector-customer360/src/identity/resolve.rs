@@ -76,7 +76,12 @@ pub fn resolve_all(subjects: &[SubjectRow], events: &[LinkEvent], limits: &HubLi
 
 /// The graph over whole clusters: `universe` holds all their identifiers, `subjects` all that hang on one of them,
 /// `events` all that name one of them, `hubs` the hubs among them all. What lies outside `universe` is left alone.
-pub fn resolve(universe: &BTreeSet<Node>, subjects: &[SubjectRow], events: &[LinkEvent], hubs: &HashSet<Node>) -> Graph {
+pub fn resolve(
+    universe: &BTreeSet<Node>,
+    subjects: &[SubjectRow],
+    events: &[LinkEvent],
+    hubs: &HashSet<Node>,
+) -> Graph {
     let links = links(subjects, events, hubs);
     let inside = |l: &&Link| l.on && universe.contains(l.pair.left()) && universe.contains(l.pair.right());
     let on: Vec<&Link> = links.iter().filter(inside).collect();
@@ -141,7 +146,8 @@ impl Forest {
     /// `nodes` sorted: the index of a node is its place in the order, so that the least root is the strongest member.
     fn new(nodes: Vec<Node>) -> Self {
         let index = nodes.iter().cloned().enumerate().map(|(i, n)| (n, i)).collect();
-        let held = nodes.iter().enumerate().map(|(i, n)| Unique::ALL.map(|u| (n.unique() == Some(u)).then_some(i))).collect();
+        let held =
+            nodes.iter().enumerate().map(|(i, n)| Unique::ALL.map(|u| (n.unique() == Some(u)).then_some(i))).collect();
         Self { parent: (0..nodes.len()).collect(), held, nodes, index }
     }
 

@@ -92,7 +92,9 @@ fn event(dice: &mut Dice, id: &str, count: u64) -> Value {
         5 => test_kit::Event::email_received(id),
         6 | 7 => test_kit::Event::new("customer.profile.updated", id).data("fields", profile(dice)),
         8..=10 => test_kit::Event::link_asserted(id, &dice.identifier(), &dice.identifier()),
-        11 => test_kit::Event::new("identity.link.revoked", id).data("left", dice.identifier()).data("right", dice.identifier()),
+        11 => test_kit::Event::new("identity.link.revoked", id)
+            .data("left", dice.identifier())
+            .data("right", dice.identifier()),
         12 | 13 => test_kit::Event::voided(id, &format!("e{}", dice.roll(count))),
         14 => test_kit::Event::new("com.example.thing", id).data("any", dice.roll(3)),
         _ => test_kit::Event::new("message.sent", id)
@@ -130,7 +132,9 @@ fn event(dice: &mut Dice, id: &str, count: u64) -> Value {
 }
 
 fn profile(dice: &mut Dice) -> Value {
-    let value = |dice: &mut Dice| [json!("A"), json!("B"), json!(1.50), Value::Null, json!({"street": "x"})][dice.roll(5) as usize].clone();
+    let value = |dice: &mut Dice| {
+        [json!("A"), json!("B"), json!(1.50), Value::Null, json!({"street": "x"})][dice.roll(5) as usize].clone()
+    };
     let mut fields = serde_json::Map::new();
     for name in ["name", "company", "language"] {
         if dice.one_in(2) {

@@ -16,7 +16,10 @@ pub(crate) type Answer = BTreeMap<&'static str, BTreeSet<String>>;
 
 /// The questions put to the tables, in the form in which the oracle answers.
 const QUESTIONS: &[(&str, &str)] = &[
-    ("subjects", "SELECT concat_ws(' ', subject_id, coalesce(customer_id::text, '-'), set_by) FROM customer360.subjects"),
+    (
+        "subjects",
+        "SELECT concat_ws(' ', subject_id, coalesce(customer_id::text, '-'), set_by) FROM customer360.subjects",
+    ),
     (
         "identifiers",
         "SELECT concat_ws(' ', identifier, coalesce(customer_id::text, '-'), is_hub, set_by) FROM customer360.identifiers",
@@ -31,7 +34,10 @@ const QUESTIONS: &[(&str, &str)] = &[
         "SELECT concat_ws(' ', left_identifier, right_identifier, kind, left_value, right_value, \
          coalesce(left_customer_id::text, '-'), coalesce(right_customer_id::text, '-')) FROM customer360.conflicts",
     ),
-    ("customers", "SELECT concat_ws(' ', customer_id, array_to_string(identifiers, ','), subject_count, set_by) FROM customer360.customers"),
+    (
+        "customers",
+        "SELECT concat_ws(' ', customer_id, array_to_string(identifiers, ','), subject_count, set_by) FROM customer360.customers",
+    ),
     ("timeline", "SELECT concat_ws(' ', event_id, type, subject_id, entity) FROM customer360.timeline"),
     ("duplicates", "SELECT concat_ws(' ', event_id, hash, is_counted) FROM customer360.duplicates"),
     ("profiles", "SELECT concat_ws(' ', customer_id, field, value::text, set_by) FROM customer360.profiles"),
@@ -118,8 +124,10 @@ fn identity(facts: &[&Interaction], limits: &HubLimits, answer: &mut Answer) -> 
     let mut links = Vec::new();
     for event in facts {
         let sides = sides(event);
-        let singles = event.participants.iter().cloned().chain(sides.iter().flat_map(|(l, r, _)| [l.clone(), r.clone()]));
-        for subject in event.subject.clone().into_iter().chain(singles.filter_map(|i| Subject::new(&namespace(), [i]))) {
+        let singles =
+            event.participants.iter().cloned().chain(sides.iter().flat_map(|(l, r, _)| [l.clone(), r.clone()]));
+        for subject in event.subject.clone().into_iter().chain(singles.filter_map(|i| Subject::new(&namespace(), [i])))
+        {
             // Facts come in order: the first is the least.
             subjects.entry(subject.id).or_insert_with(|| SubjectRow {
                 id: subject.id,
@@ -197,7 +205,8 @@ fn people(subjects: &[SubjectRow], graph: &Graph, customers: &HashMap<Uuid, Opti
     for id in ids {
         let own: Vec<&SubjectRow> = subjects.iter().filter(|s| customers[&s.id] == Some(id)).collect();
         let component = graph.components.iter().find(|c| c.customer.is_some_and(|c| c.id == id));
-        let mut identifiers: Vec<&str> = component.map_or(&own[0].identifiers, |c| &c.members).iter().map(Node::text).collect();
+        let mut identifiers: Vec<&str> =
+            component.map_or(&own[0].identifiers, |c| &c.members).iter().map(Node::text).collect();
         identifiers.sort_unstable();
         let first = own.iter().map(|s| &s.first).min().expect("a customer has a subject");
         lines.insert(format!("{id} {} {} {}", identifiers.join(","), own.len(), first.event_id()));
@@ -252,6 +261,8 @@ fn registers(facts: &[&Interaction], customers: &HashMap<Uuid, Option<Uuid>>, an
     answer.insert("profiles", profiles.map(|((c, field), (value, by))| format!("{c} {field} {value} {by}")).collect());
     answer.insert("last_touches", touches.into_iter().map(|((c, ch, d), by)| format!("{c} {ch} {d} {by}")).collect());
     answer.insert("affiliations", affiliations.into_iter().map(|((c, g), by)| format!("{c} {g} {by}")).collect());
-    let account = |(g, (people, by)): (String, (BTreeSet<Uuid>, Option<Uuid>))| format!("{g} {} {}", people.len(), by.expect("named"));
+    let account = |(g, (people, by)): (String, (BTreeSet<Uuid>, Option<Uuid>))| {
+        format!("{g} {} {}", people.len(), by.expect("named"))
+    };
     answer.insert("accounts", accounts.into_iter().map(account).collect());
 }

@@ -64,7 +64,11 @@ async fn views_before_the_form_are_the_customers_after_it() {
     let mut world = check(events, &["anonymous_id:a1 email:ann@x.example"]).await;
     let ids = world.rows("SELECT DISTINCT customer_id::text FROM customer360.subjects").await;
     let anonymous = domain::Identifier::parse("anonymous_id:a1").expect("an identifier");
-    assert_eq!(ids, BTreeSet::from([namespace().subject_id([&anonymous]).to_string()]), "the earliest subject gives the id");
+    assert_eq!(
+        ids,
+        BTreeSet::from([namespace().subject_id([&anonymous]).to_string()]),
+        "the earliest subject gives the id"
+    );
 }
 
 #[tokio::test]
@@ -72,7 +76,10 @@ async fn a_revoked_link_takes_them_back() {
     let events = vec![
         page("view", 0, "anonymous_id:a1"),
         page("login", 60, "email:ann@x.example").identifiers("anonymous_id:a1"),
-        Sent::new("identity.link.revoked", "revoked").data("left", "anonymous_id:a1").data("right", "email:ann@x.example").at_s(90),
+        Sent::new("identity.link.revoked", "revoked")
+            .data("left", "anonymous_id:a1")
+            .data("right", "email:ann@x.example")
+            .at_s(90),
     ];
     check(events, &["anonymous_id:a1", "email:ann@x.example"]).await;
 }
@@ -118,7 +125,8 @@ async fn colleagues_of_one_account_stay_three_people() {
         page("b", 1, "email:bob@acme.example").identifiers("account:acme"),
         page("c", 2, "email:cyd@acme.example").identifiers("account:acme"),
     ];
-    let mut world = check(events, &["email:ann@acme.example", "email:bob@acme.example", "email:cyd@acme.example"]).await;
+    let mut world =
+        check(events, &["email:ann@acme.example", "email:bob@acme.example", "email:cyd@acme.example"]).await;
     let accounts = world.rows("SELECT concat_ws(' ', group_identifier, people_count) FROM customer360.accounts").await;
     assert_eq!(accounts, BTreeSet::from(["account:acme 3".to_owned()]));
 }

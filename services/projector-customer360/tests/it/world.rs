@@ -57,8 +57,21 @@ impl World {
     pub(crate) async fn clear(&mut self) {
         let schema = self.0.generation().schema.clone();
         let tables = [
-            "timeline", "appearances", "voids", "copies", "entities", "profile_fields", "touches", "affiliations", "subjects",
-            "naming", "identifiers", "neighbours", "link_events", "components", "conflicts",
+            "timeline",
+            "appearances",
+            "voids",
+            "copies",
+            "entities",
+            "profile_fields",
+            "touches",
+            "affiliations",
+            "subjects",
+            "naming",
+            "identifiers",
+            "neighbours",
+            "link_events",
+            "components",
+            "conflicts",
         ];
         let statements: String = tables.iter().map(|t| format!("DELETE FROM {schema}.{t};")).collect();
         sqlx::raw_sql(&statements).execute(&mut self.0.connection).await.expect("tables are emptied");
@@ -80,8 +93,10 @@ impl World {
 
     /// The rows of a query, each as text.
     pub(crate) async fn rows(&mut self, sql: &str) -> BTreeSet<String> {
-        let rows: Vec<String> =
-            sqlx::query_scalar(sql).fetch_all(&mut self.0.connection).await.unwrap_or_else(|error| panic!("{error} in {sql}"));
+        let rows: Vec<String> = sqlx::query_scalar(sql)
+            .fetch_all(&mut self.0.connection)
+            .await
+            .unwrap_or_else(|error| panic!("{error} in {sql}"));
         let count = rows.len();
         let set: BTreeSet<String> = rows.into_iter().collect();
         assert_eq!(set.len(), count, "a row stands twice in {sql}");

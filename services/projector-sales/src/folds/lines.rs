@@ -63,7 +63,9 @@ impl Lines {
             let discount = book.read(line.discount.as_ref()).unwrap_or(0);
             let total = match &line.total {
                 Some(total) => book.read(Some(total)).map(i128::from),
-                None => unit_price.zip(quantity).map(|(price, quantity)| product(quantity, price) - i128::from(discount)),
+                None => {
+                    unit_price.zip(quantity).map(|(price, quantity)| product(quantity, price) - i128::from(discount))
+                }
             };
             let cost = cost(line, total, quantity, book);
             read.total += total.unwrap_or(0);

@@ -128,7 +128,8 @@ pub struct Refund {
 pub fn order(order_id: &str, facts: &[Fact<'_>], capped: bool) -> OrderRows {
     let Some(history) = History::read(order_id, facts) else { return OrderRows::default() };
     let mut book = Book::new(history.amounts());
-    let mut lines = history.stated_lines().map(|(lines, by)| Lines::read(order_id, lines, by, &mut book)).unwrap_or_default();
+    let mut lines =
+        history.stated_lines().map(|(lines, by)| Lines::read(order_id, lines, by, &mut book)).unwrap_or_default();
     let mut all_known = true;
     for (body, fact) in &history.returns {
         all_known &= lines.take_back(&body.lines, fact.event_id());
@@ -202,7 +203,9 @@ impl<'a> History<'a> {
     fn stated_lines(&self) -> Option<(&'a [v1::Line], Uuid)> {
         let changed = self.changes().rev().find(|(body, _)| !body.lines.is_empty());
         let stated = changed.map(|(body, fact)| (body.lines.as_slice(), fact));
-        stated.or_else(|| self.statement().map(|(body, fact)| (body.lines.as_slice(), fact))).map(|(lines, fact)| (lines, fact.event_id()))
+        stated
+            .or_else(|| self.statement().map(|(body, fact)| (body.lines.as_slice(), fact)))
+            .map(|(lines, fact)| (lines, fact.event_id()))
     }
 
     /// The total, unless lines came after it without one.
@@ -221,9 +224,14 @@ impl<'a> History<'a> {
         let of_lines = lines.iter().flat_map(|l| [l.total.as_ref(), l.unit_price.as_ref()]);
         let of_order = self.statement().map(|(b, _)| [b.discount.as_ref(), b.tax.as_ref(), b.shipping.as_ref()]);
         let of_payments = self.payments.iter().map(|(b, f)| (f.stamp, b.amount.as_ref()));
-        let mut others: Vec<_> = of_payments.chain(self.returns.iter().map(|(b, f)| (f.stamp, b.refund.as_ref()))).collect();
+        let mut others: Vec<_> =
+            of_payments.chain(self.returns.iter().map(|(b, f)| (f.stamp, b.refund.as_ref()))).collect();
         others.sort_unstable_by_key(|(stamp, _)| *stamp);
-        [self.stated_total()].into_iter().chain(of_lines).chain(of_order.into_iter().flatten()).chain(others.into_iter().map(|(_, m)| m))
+        [self.stated_total()]
+            .into_iter()
+            .chain(of_lines)
+            .chain(of_order.into_iter().flatten())
+            .chain(others.into_iter().map(|(_, m)| m))
     }
 
     /// What needs no sum.
@@ -266,8 +274,10 @@ fn refunds(order_id: &str, history: &History<'_>, book: &mut Book<'_>) -> Vec<Re
         })
     };
     let paid_back = history.payments.iter().filter(|(body, _)| body.kind.as_deref() == Some("refunded"));
-    let by_payment: Vec<_> = paid_back.filter_map(|(body, fact)| refund(body.amount.as_ref(), fact, "payment")).collect();
-    let by_return: Vec<_> = history.returns.iter().filter_map(|(body, fact)| refund(body.refund.as_ref(), fact, "return")).collect();
+    let by_payment: Vec<_> =
+        paid_back.filter_map(|(body, fact)| refund(body.amount.as_ref(), fact, "payment")).collect();
+    let by_return: Vec<_> =
+        history.returns.iter().filter_map(|(body, fact)| refund(body.refund.as_ref(), fact, "return")).collect();
     if by_payment.is_empty() { by_return } else { by_payment }
 }
 
@@ -332,7 +342,8 @@ fn shipment(order: &mut Order, history: &History<'_>) {
     order.expected_at = shipments.iter().rev().find_map(|(b, _)| b.expected_at);
     order.carrier = shipments.iter().rev().find_map(|(b, _)| b.carrier.clone());
     order.tracking = shipments.iter().rev().find_map(|(b, _)| b.tracking.clone());
-    let overdue = order.expected_at.zip(order.delivered_at).is_some_and(|(expected, delivered)| is_after(delivered, expected));
+    let overdue =
+        order.expected_at.zip(order.delivered_at).is_some_and(|(expected, delivered)| is_after(delivered, expected));
     order.late = overdue || matches!(order.shipment_state.as_deref(), Some("delayed" | "lost"));
     let on_its_way = order.shipped_at.is_some() || order.delivered_at.is_some();
     order.unshipped = order.placed_at.is_some() && order.cancelled_at.is_none() && !on_its_way;

@@ -26,7 +26,9 @@ fn arrivals() -> impl Strategy<Value = (Vec<Event>, Arrival)> {
     history().prop_flat_map(|records| {
         let one = |record: Event| (Just(record), proptest::bool::weighted(0.2), proptest::bool::weighted(0.3), 0..8u8);
         let all: Vec<_> = records.iter().cloned().map(one).collect();
-        (Just(records), all).prop_flat_map(|(records, told)| (Just(records), Just(told).prop_shuffle())).prop_map(|(records, told)| (records, Arrival(told)))
+        (Just(records), all)
+            .prop_flat_map(|(records, told)| (Just(records), Just(told).prop_shuffle()))
+            .prop_map(|(records, told)| (records, Arrival(told)))
     })
 }
 
@@ -61,7 +63,8 @@ async fn digest(db: &mut Direct<Sales>, arrival: Arrival) -> String {
 fn any_arrival_gives_the_same_tables() {
     let runtime = Runtime::new().expect("a runtime");
     let db = std::cell::RefCell::new(runtime.block_on(open()));
-    let mut runner = TestRunner::new(ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() });
     let result = runner.run(&arrivals(), |(records, arrival)| {
         let db = &mut *db.borrow_mut();
         runtime.block_on(async {
@@ -77,15 +80,20 @@ fn any_arrival_gives_the_same_tables() {
 }
 
 async fn dump(db: &mut Direct<Sales>) -> String {
-    let rows: Vec<String> = sqlx::query_scalar("SELECT to_json(o)::text FROM sales.orders o").fetch_all(&mut db.connection).await.expect("rows");
+    let rows: Vec<String> = sqlx::query_scalar("SELECT to_json(o)::text FROM sales.orders o")
+        .fetch_all(&mut db.connection)
+        .await
+        .expect("rows");
     rows.join("\n")
 }
 
 /// What shows of an order in this comparison.
-type Shown = (Option<Uuid>, Option<i64>, Option<i64>, i64, Option<i64>, Option<i64>, String, Vec<String>, Uuid, i64, i64);
+type Shown =
+    (Option<Uuid>, Option<i64>, Option<i64>, i64, Option<i64>, Option<i64>, String, Vec<String>, Uuid, i64, i64);
 
 async fn stored(db: &mut Direct<Sales>) -> BTreeMap<String, Shown> {
-    const SQL: &str = "SELECT order_id, subject_id, (extract(epoch FROM placed_at) * 1000000)::bigint, gross_minor, refunds_minor,
+    const SQL: &str =
+        "SELECT order_id, subject_id, (extract(epoch FROM placed_at) * 1000000)::bigint, gross_minor, refunds_minor,
         net_minor, margin_minor, payment_state, flags, set_by,
         (SELECT count(*) FROM sales.order_lines l WHERE l.order_id = o.order_id),
         (SELECT count(*) FROM sales.order_refunds r WHERE r.order_id = o.order_id)
@@ -104,14 +112,30 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
     for id in ["o1", "o2", "o3"] {
         let named = facts.iter().filter(|e| e.interaction.entities.iter().any(|n| n.kind == "order" && n.key == id));
         let facts: Vec<Fact<'_>> = named
-            .map(|e| Fact { stamp: &e.interaction.stamp, subject_id: e.interaction.subject.as_ref().map(|s| s.id), wire: &e.interaction.wire })
+            .map(|e| Fact {
+                stamp: &e.interaction.stamp,
+                subject_id: e.interaction.subject.as_ref().map(|s| s.id),
+                wire: &e.interaction.wire,
+            })
             .collect();
         let rows = folds::order(id, &facts, false);
         if let Some(o) = rows.order {
             let flags = o.flags.iter().map(|f| (*f).to_owned()).collect();
             let (lines, refunds) = (rows.lines.len() as i64, rows.refunds.len() as i64);
             let state = o.payment_state.to_owned();
-            let shown = (o.subject_id, o.placed_at, o.gross_minor, o.refunds_minor, o.net_minor, o.margin_minor, state, flags, o.set_by, lines, refunds);
+            let shown = (
+                o.subject_id,
+                o.placed_at,
+                o.gross_minor,
+                o.refunds_minor,
+                o.net_minor,
+                o.margin_minor,
+                state,
+                flags,
+                o.set_by,
+                lines,
+                refunds,
+            );
             all.insert(id.to_owned(), shown);
         }
     }
@@ -150,13 +174,18 @@ async fn two_workers_at_once_give_the_same_tables() {
 async fn the_first_ten_thousand_facts_of_an_order_count() {
     let mut db = open().await;
     let max = projection::bounded::FACTS_MAX as i64;
-    let payment = |n: i64| record(&test_kit::Event::payment_recorded(&format!("e{n}"), "o").at_s(n).json(), RECEIVED_AT + n * 1_000_000, n);
+    let payment = |n: i64| {
+        record(&test_kit::Event::payment_recorded(&format!("e{n}"), "o").at_s(n).json(), RECEIVED_AT + n * 1_000_000, n)
+    };
     let late: Vec<Event> = (10..max + 20).map(payment).collect();
     for batch in late.chunks(4_000) {
         db.fold(batch.to_vec()).await.expect("folded");
     }
     db.fold((0..10).map(payment).collect()).await.expect("folded");
-    let row = sqlx::query("SELECT captured_minor, flags FROM sales.orders").fetch_one(&mut db.connection).await.expect("one order");
+    let row = sqlx::query("SELECT captured_minor, flags FROM sales.orders")
+        .fetch_one(&mut db.connection)
+        .await
+        .expect("one order");
     assert_eq!(row.get::<i64, _>(0), max * 10_000);
     assert_eq!(row.get::<Vec<String>, _>(1), ["facts_capped", "unplaced"]);
 }
@@ -166,14 +195,16 @@ async fn the_first_ten_thousand_facts_of_an_order_count() {
 async fn views_are_explained_and_revenue_adds_up() {
     let mut db = open().await;
     let told = [
-        test_kit::Event::order_placed("o1").data("discount", serde_json::json!({"amount_minor": 500, "currency": "EUR"})),
+        test_kit::Event::order_placed("o1")
+            .data("discount", serde_json::json!({"amount_minor": 500, "currency": "EUR"})),
         test_kit::Event::order_placed("o2").at_s(60),
         test_kit::Event::order_placed("o3").at_s(120),
         test_kit::Event::new("order.cancelled", "x").data("order_id", "o3").at_s(180),
         test_kit::Event::payment_recorded("p", "o1").data("kind", "refunded").at_s(86_400),
         test_kit::Event::payment_recorded("q", "o9").at_s(86_400),
     ];
-    let events = told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT + 86_400_000_000, n as i64)).collect();
+    let events =
+        told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT + 86_400_000_000, n as i64)).collect();
     db.fold(events).await.expect("folded");
     let sql = "SELECT day::text, channel, currency, orders, gross::text, refunds::text, net::text, margin::text, average_order_value::text
                FROM sales.revenue ORDER BY day";
@@ -184,8 +215,28 @@ async fn views_are_explained_and_revenue_adds_up() {
         .map(|r| (r.get(0), r.get(1), r.get(2), r.get(3), r.get(4), r.get(5), r.get(6), r.get(7), r.get(8)))
         .collect();
     let text = str::to_owned;
-    let first = (text("2026-03-02"), text("shop"), text("EUR"), 2, text("200.00"), text("0.00"), text("195.00"), None, Some(text("97.5000")));
-    let next = (text("2026-03-03"), text("shop"), text("EUR"), 0, text("0.00"), text("100.00"), text("-100.00"), Some(text("-100.00")), None);
+    let first = (
+        text("2026-03-02"),
+        text("shop"),
+        text("EUR"),
+        2,
+        text("200.00"),
+        text("0.00"),
+        text("195.00"),
+        None,
+        Some(text("97.5000")),
+    );
+    let next = (
+        text("2026-03-03"),
+        text("shop"),
+        text("EUR"),
+        0,
+        text("0.00"),
+        text("100.00"),
+        text("-100.00"),
+        Some(text("-100.00")),
+        None,
+    );
     assert_eq!(lines, [first, next]);
     let unexplained: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0

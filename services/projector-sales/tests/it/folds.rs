@@ -29,7 +29,8 @@ fn returned(id: &str, lines: Value, refund: Value) -> Told {
 
 /// The rows of order `o` after these events, told in any order.
 fn rows(told: Vec<Told>) -> OrderRows {
-    let mut events: Vec<Event> = told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT, n as i64)).collect();
+    let mut events: Vec<Event> =
+        told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT, n as i64)).collect();
     events.sort_by(|a, b| a.interaction.stamp.cmp(&b.interaction.stamp));
     let fact = |e: &'_ Event| e.interaction.subject.as_ref().map(|s| s.id);
     let facts: Vec<Fact<'_>> = events
@@ -60,7 +61,9 @@ fn gross_net_and_margin() {
         (json!([]), Some(700), Some(70), (700, 630, None, None)),
         (json!([]), None, None, (0, 0, None, None)),
     ] {
-        let told = placed("e", lines.clone()).data("total", total.map_or(Value::Null, eur)).data("discount", discount.map_or(Value::Null, eur));
+        let told = placed("e", lines.clone())
+            .data("total", total.map_or(Value::Null, eur))
+            .data("discount", discount.map_or(Value::Null, eur));
         let row = row(vec![told]);
         let (gross, net) = (row.gross_minor.expect("gross"), row.net_minor.expect("net"));
         assert_eq!((gross, net, row.cost_minor, row.margin_minor), expected, "{lines} {total:?} {discount:?}");
@@ -103,32 +106,47 @@ fn another_currency_counts_nowhere() {
 
 #[test]
 fn contradictory_histories_have_an_outcome() {
-    let changed = |at: i64, name: &str, value: Value| Told::new("order.changed", "c").data("order_id", "o").data(name, value).at_s(at);
+    let changed = |at: i64, name: &str, value: Value| {
+        Told::new("order.changed", "c").data("order_id", "o").data(name, value).at_s(at)
+    };
     // A change before the order counts until the order is placed.
     let only_changed = row(vec![changed(0, "total", eur(70))]);
-    assert_eq!((only_changed.gross_minor, only_changed.placed_at, only_changed.flags), (Some(70), None, vec!["unplaced"]));
+    assert_eq!(
+        (only_changed.gross_minor, only_changed.placed_at, only_changed.flags),
+        (Some(70), None, vec!["unplaced"])
+    );
     let then_placed = row(vec![changed(0, "total", eur(70)), placed("e", json!([line("A", 1, 500)])).at_s(60)]);
     assert_eq!(then_placed.gross_minor, Some(500));
     // New lines drop the old total, a total leaves the lines.
-    let lines = row(vec![placed("e", json!([])).data("total", eur(900)), changed(60, "lines", json!([line("A", 1, 500)]))]);
+    let lines =
+        row(vec![placed("e", json!([])).data("total", eur(900)), changed(60, "lines", json!([line("A", 1, 500)]))]);
     assert_eq!((lines.gross_minor, lines.line_count), (Some(500), 1));
     let total = row(vec![placed("e", json!([line("A", 1, 500)])), changed(60, "total", eur(450))]);
     assert_eq!((total.gross_minor, total.line_count), (Some(450), 1));
     // Placed twice: the first time, the last content. Cancelled is cancelled.
     let cancelled = Told::new("order.cancelled", "x").data("order_id", "o").at_s(30);
-    let again = row(vec![placed("e1", json!([line("A", 1, 500)])), cancelled, placed("e2", json!([line("A", 3, 500)])).at_s(60)]);
+    let again = row(vec![
+        placed("e1", json!([line("A", 1, 500)])),
+        cancelled,
+        placed("e2", json!([line("A", 3, 500)])).at_s(60),
+    ]);
     assert_eq!(again.gross_minor, Some(1500));
     assert_eq!(again.placed_at, Some(test_kit::BASE_TIME * 1_000_000));
     assert!(again.cancelled_at.is_some());
     // In the same instant, what begins comes before what ends, whatever arrived first.
-    let same = row(vec![Told::new("order.cancelled", "a").data("order_id", "o"), placed("z", json!([line("A", 1, 500)]))]);
+    let same =
+        row(vec![Told::new("order.cancelled", "a").data("order_id", "o"), placed("z", json!([line("A", 1, 500)]))]);
     assert_eq!(same.set_by, domain::ids::event_id("test", "a"));
 }
 
 #[test]
 fn payments_and_shipments() {
     let shipped = |id: &str, status: &str, at: i64| {
-        Told::new("shipment.updated", id).data("order_id", "o").data("status", status).data("expected_at", "2026-03-02").at_s(at)
+        Told::new("shipment.updated", id)
+            .data("order_id", "o")
+            .data("status", status)
+            .data("expected_at", "2026-03-02")
+            .at_s(at)
     };
     for (payments, state) in [
         (vec![], "none"),
@@ -140,7 +158,12 @@ fn payments_and_shipments() {
         (vec![("refunded", 400)], "refunded"),
     ] {
         let mut told = vec![placed("e", json!([line("A", 2, 500)]))];
-        told.extend(payments.iter().enumerate().map(|(n, (kind, amount))| payment(&format!("p{n}"), kind, eur(*amount)).at_s(n as i64)));
+        told.extend(
+            payments
+                .iter()
+                .enumerate()
+                .map(|(n, (kind, amount))| payment(&format!("p{n}"), kind, eur(*amount)).at_s(n as i64)),
+        );
         assert_eq!(row(told).payment_state, state, "{payments:?}");
     }
     let order = || placed("e", json!([line("A", 2, 500)]));
@@ -158,8 +181,13 @@ fn payments_and_shipments() {
 #[test]
 fn returns_fill_lines_from_the_first_on() {
     let lines = json!([line("A", 1, 500), line("A", 2, 500), line("B", 1, 500)]);
-    for (quantity, expected, flags) in [(1, ["1", "0", "0"], vec![]), (2, ["1", "1", "0"], vec![]), (5, ["1", "4", "0"], vec![])] {
-        let rows = rows(vec![placed("e", lines.clone()), returned("r", json!([{"sku": "A", "quantity": quantity}]), eur(1)).at_s(1)]);
+    for (quantity, expected, flags) in
+        [(1, ["1", "0", "0"], vec![]), (2, ["1", "1", "0"], vec![]), (5, ["1", "4", "0"], vec![])]
+    {
+        let rows = rows(vec![
+            placed("e", lines.clone()),
+            returned("r", json!([{"sku": "A", "quantity": quantity}]), eur(1)).at_s(1),
+        ]);
         let got: Vec<_> = rows.lines.iter().map(|l| l.returned_quantity.to_plain()).collect();
         assert_eq!((got, rows.order.expect("an order").flags), (expected.map(String::from).to_vec(), flags));
     }

@@ -19,7 +19,8 @@ pub(crate) const RECEIVED_AT: i64 = (test_kit::BASE_TIME + 1_000) * SECOND;
 /// The record of a CloudEvent.
 pub(crate) fn record(json: &Value, received_at: i64, offset: i64) -> Event {
     let text = json.to_string();
-    let wire: v1::Interaction = rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
+    let wire: v1::Interaction =
+        rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
     direct::event(wire.encode_to_vec(), received_at, 0, offset, &NAMESPACE).expect("an event of ours")
 }
 
@@ -39,7 +40,11 @@ fn told() -> impl Strategy<Value = Value> {
     (0..25u8, 0..4i64, body, person, correlated, proptest::option::weighted(0.2, 0..3i64)).prop_map(
         |(id, at, (kind, data), person, correlated, sequence)| {
             let mut event = test_kit::Event::new(kind, &format!("e{id}")).at_s(at * 40_000);
-            let optional = [("subject", person.map(Value::from)), ("correlationid", correlated.map(Value::from)), ("sequence", sequence.map(Value::from))];
+            let optional = [
+                ("subject", person.map(Value::from)),
+                ("correlationid", correlated.map(Value::from)),
+                ("sequence", sequence.map(Value::from)),
+            ];
             for (name, value) in optional {
                 event = event.attribute(name, value.unwrap_or(Value::Null));
             }
@@ -61,7 +66,10 @@ fn money() -> impl Strategy<Value = Value> {
 
 fn line() -> impl Strategy<Value = Value> {
     let quantity = prop_oneof![Just("1"), Just("2.5"), Just("-1"), Just("0.333333333"), Just("100000")];
-    let extra = proptest::option::of((prop_oneof![Just("discount"), Just("cost"), Just("unit_cost"), Just("margin"), Just("total")], money()));
+    let extra = proptest::option::of((
+        prop_oneof![Just("discount"), Just("cost"), Just("unit_cost"), Just("margin"), Just("total")],
+        money(),
+    ));
     ("[AB]", quantity, money(), extra).prop_map(|(sku, quantity, price, extra)| {
         let quantity: Value = serde_json::from_str(quantity).expect("a number");
         let mut line = json!({"sku": sku, "quantity": quantity, "unit_price": price});
@@ -109,8 +117,10 @@ pub(crate) fn surviving(records: &[Event]) -> Vec<Event> {
         }
     }
     let is_void = |id: &Uuid| least.get(id).is_some_and(|e| e.interaction.voids().is_some());
-    let voided: BTreeSet<Uuid> = least.values().filter_map(|e| e.interaction.voids()).filter(|id| !is_void(id)).collect();
-    let mut facts: Vec<Event> = least.values().filter(|e| !voided.contains(&e.interaction.event_id)).map(|e| (*e).clone()).collect();
+    let voided: BTreeSet<Uuid> =
+        least.values().filter_map(|e| e.interaction.voids()).filter(|id| !is_void(id)).collect();
+    let mut facts: Vec<Event> =
+        least.values().filter(|e| !voided.contains(&e.interaction.event_id)).map(|e| (*e).clone()).collect();
     facts.sort_by(|a, b| a.interaction.stamp.cmp(&b.interaction.stamp));
     facts
 }

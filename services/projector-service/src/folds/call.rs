@@ -116,7 +116,8 @@ pub struct CallLeg {
 pub fn call(call_id: &str, facts: &[Fact<'_>], capped: bool) -> CallRows {
     let Some(history) = History::read(call_id, facts) else { return CallRows::default() };
     let legs = history.legs(call_id);
-    let mut call = Call { call_id: call_id.to_owned(), subject_id: owner(facts.iter().map(|f| f.subject_id)), ..Call::default() };
+    let mut call =
+        Call { call_id: call_id.to_owned(), subject_id: owner(facts.iter().map(|f| f.subject_id)), ..Call::default() };
     parties(&mut call, &history);
     course(&mut call, &history, &legs);
     if capped {
@@ -164,7 +165,8 @@ impl<'a> History<'a> {
     }
 
     fn legs(&self, call_id: &str) -> Vec<CallLeg> {
-        let mut legs: Vec<(CallLeg, Fact<'a>)> = self.records().into_iter().map(|(body, fact)| (leg(call_id, body, fact), fact)).collect();
+        let mut legs: Vec<(CallLeg, Fact<'a>)> =
+            self.records().into_iter().map(|(body, fact)| (leg(call_id, body, fact), fact)).collect();
         legs.sort_by_key(|(leg, fact)| (leg.offered_at, fact.stamp));
         let numbered = legs.into_iter().zip(1..);
         numbered.map(|((leg, _), leg_no)| CallLeg { leg_no, ..leg }).collect()
@@ -229,11 +231,14 @@ fn parties(call: &mut Call, history: &History<'_>) {
 /// When it was offered, answered and ended, and how long each part took.
 fn course(call: &mut Call, history: &History<'_>, legs: &[CallLeg]) {
     let first_answer = history.answered.first();
-    call.offered_at = history.offered.first().map(|(_, f)| f.occurred_at()).or_else(|| legs.first().map(|l| l.offered_at));
+    call.offered_at =
+        history.offered.first().map(|(_, f)| f.occurred_at()).or_else(|| legs.first().map(|l| l.offered_at));
     call.answered_at =
         first_answer.map(|(_, f)| f.occurred_at()).or_else(|| legs.iter().filter_map(|l| l.answered_at).min());
     call.ended_at = legs.iter().map(|l| l.ended_at).max();
-    let is_answered = |leg: &CallLeg| matches!(leg.disposition.as_deref(), Some("answered" | "transferred")) || leg.answered_at.is_some();
+    let is_answered = |leg: &CallLeg| {
+        matches!(leg.disposition.as_deref(), Some("answered" | "transferred")) || leg.answered_at.is_some()
+    };
     call.answered = first_answer.is_some() || legs.iter().any(is_answered);
     call.disposition = legs.last().and_then(|l| l.disposition.clone());
     let sum = |of: fn(&CallLeg) -> Option<i64>| legs.iter().filter_map(of).reduce(i64::saturating_add);

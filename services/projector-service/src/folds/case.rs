@@ -133,7 +133,12 @@ pub fn case(case_id: &str, facts: &[Fact<'_>], capped: bool) -> CaseRows {
                 case.escalation_level = body.level.or(case.escalation_level);
             }
             Some(Data::CaseReplied(body)) if about(&body.case_id) => {}
-            Some(Data::EmailMessageSent(_) | Data::EmailMessageReceived(_) | Data::MessageSent(_) | Data::MessageReceived(_)) => {
+            Some(
+                Data::EmailMessageSent(_)
+                | Data::EmailMessageReceived(_)
+                | Data::MessageSent(_)
+                | Data::MessageReceived(_),
+            ) => {
                 case.set_by = fact.event_id();
                 continue;
             }

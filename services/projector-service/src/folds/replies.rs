@@ -34,7 +34,9 @@ impl<'a> Replies<'a> {
                 (body.visibility.as_deref() == Some("public"), body.message_id.as_deref(), body.auto)
             }
             Some(Data::EmailMessageSent(body)) => (true, body.message_id.as_deref(), body.auto),
-            Some(Data::MessageSent(body)) => (body.visibility.as_deref() != Some("internal"), body.message_id.as_deref(), body.auto),
+            Some(Data::MessageSent(body)) => {
+                (body.visibility.as_deref() != Some("internal"), body.message_id.as_deref(), body.auto)
+            }
             Some(Data::EmailMessageReceived(_) | Data::MessageReceived(_)) => return self.customers.push(fact),
             _ => return,
         };

@@ -30,7 +30,8 @@ fn status(id: &str, status: &str, minutes: i64) -> Told {
 }
 
 fn reply(id: &str, actor: Option<&str>, minutes: i64) -> Told {
-    let told = Told::new("case.replied", id).data("case_id", "c").data("visibility", "public").data("text", "We look into it");
+    let told =
+        Told::new("case.replied", id).data("case_id", "c").data("visibility", "public").data("text", "We look into it");
     at(told.attribute("actor", actor.map_or(Value::Null, Value::from)), minutes)
 }
 
@@ -104,8 +105,14 @@ fn solved_reopened_and_closed() {
     assert_eq!(work, (25 * MINUTE, 40 * MINUTE, 30 * MINUTE));
     let spans: Vec<_> = rows.spans.iter().map(|s| (s.status.as_str(), s.length().map(|l| l / MINUTE))).collect();
     let expected = [
-        ("new", Some(10)), ("open", Some(10)), ("pending", Some(30)), ("solved", Some(10)), ("open", Some(5)), ("on_hold", Some(15)),
-        ("solved", Some(20)), ("closed", None),
+        ("new", Some(10)),
+        ("open", Some(10)),
+        ("pending", Some(30)),
+        ("solved", Some(10)),
+        ("open", Some(5)),
+        ("on_hold", Some(15)),
+        ("solved", Some(20)),
+        ("closed", None),
     ];
     assert_eq!(spans, expected);
     assert!(!case.one_touch, "nobody replied");
@@ -124,7 +131,11 @@ fn contradictory_histories_have_an_outcome() {
     let same = row(vec![status("a", "solved", 0), opened()]);
     assert_eq!((same.status.as_deref(), same.resolution_us), (Some("solved"), Some(0)));
     // Opened twice: the first time, the last title; the status goes on.
-    let twice = vec![opened(), status("s", "open", 5), at(Told::case_opened("again").data("case_id", "c").data("title", "Still broken"), 9)];
+    let twice = vec![
+        opened(),
+        status("s", "open", 5),
+        at(Told::case_opened("again").data("case_id", "c").data("title", "Still broken"), 9),
+    ];
     let twice = row(twice);
     assert_eq!((twice.title.as_deref(), twice.status.as_deref()), (Some("Still broken"), Some("open")));
     assert_eq!(twice.opened_at, Some(test_kit::BASE_TIME * SECOND));
@@ -134,7 +145,9 @@ fn contradictory_histories_have_an_outcome() {
 
 #[test]
 fn what_a_change_does_not_name_stays() {
-    let changed = |id: &str, name: &str, value: &str, minutes| at(Told::new("case.changed", id).data("case_id", "c").data(name, value), minutes);
+    let changed = |id: &str, name: &str, value: &str, minutes| {
+        at(Told::new("case.changed", id).data("case_id", "c").data(name, value), minutes)
+    };
     let told = vec![
         opened().data("topic", "hinge"),
         changed("1", "assignee", "ann", 1),

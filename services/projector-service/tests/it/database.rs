@@ -26,7 +26,9 @@ fn arrivals() -> impl Strategy<Value = (Vec<Event>, Arrival)> {
     history().prop_flat_map(|records| {
         let one = |record: Event| (Just(record), proptest::bool::weighted(0.2), proptest::bool::weighted(0.3), 0..8u8);
         let all: Vec<_> = records.iter().cloned().map(one).collect();
-        (Just(records), all).prop_flat_map(|(records, told)| (Just(records), Just(told).prop_shuffle())).prop_map(|(records, told)| (records, Arrival(told)))
+        (Just(records), all)
+            .prop_flat_map(|(records, told)| (Just(records), Just(told).prop_shuffle()))
+            .prop_map(|(records, told)| (records, Arrival(told)))
     })
 }
 
@@ -61,7 +63,8 @@ async fn digest(db: &mut Direct<Service>, arrival: Arrival) -> String {
 fn any_arrival_gives_the_same_tables() {
     let runtime = Runtime::new().expect("a runtime");
     let db = std::cell::RefCell::new(runtime.block_on(open()));
-    let mut runner = TestRunner::new(ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: HISTORIES, failure_persistence: None, ..ProptestConfig::default() });
     let result = runner.run(&arrivals(), |(records, arrival)| {
         let db = &mut *db.borrow_mut();
         runtime.block_on(async {
@@ -77,7 +80,8 @@ fn any_arrival_gives_the_same_tables() {
 }
 
 async fn dump(db: &mut Direct<Service>) -> String {
-    const SQL: &str = "SELECT to_json(o)::text FROM service.cases o UNION ALL SELECT to_json(o)::text FROM service.calls o";
+    const SQL: &str =
+        "SELECT to_json(o)::text FROM service.cases o UNION ALL SELECT to_json(o)::text FROM service.calls o";
     let rows: Vec<String> = sqlx::query_scalar(SQL).fetch_all(&mut db.connection).await.expect("rows");
     rows.join("\n")
 }
@@ -100,16 +104,24 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
     let survivors = surviving(records);
     let mut all = BTreeMap::new();
     for id in ["k1", "k2"] {
-        let named = |kind: &str| facts(survivors.iter().filter(|e| e.interaction.entities.iter().any(|n| n.kind == kind && n.key == id)));
+        let named = |kind: &str| {
+            facts(survivors.iter().filter(|e| e.interaction.entities.iter().any(|n| n.kind == kind && n.key == id)))
+        };
         let rows = folds::case(id, &named("case"), false);
         if let Some(c) = rows.case {
             let wait = format!("{:.3}", c.requester_wait_us as f64 / 60e6);
-            all.insert(format!("case {id}"), (c.subject_id, c.status, c.assignee, Some(wait), c.reopens, rows.spans.len() as i64, c.set_by));
+            all.insert(
+                format!("case {id}"),
+                (c.subject_id, c.status, c.assignee, Some(wait), c.reopens, rows.spans.len() as i64, c.set_by),
+            );
         }
         let rows = folds::call(id, &named("call"), false);
         if let Some(c) = rows.call {
             let wait = c.wait_ms.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000));
-            all.insert(format!("call {id}"), (c.subject_id, c.disposition, c.queue, wait, c.leg_count, rows.legs.len() as i64, c.set_by));
+            all.insert(
+                format!("call {id}"),
+                (c.subject_id, c.disposition, c.queue, wait, c.leg_count, rows.legs.len() as i64, c.set_by),
+            );
         }
     }
     all
@@ -123,7 +135,12 @@ async fn two_workers_at_once_give_the_same_tables() {
     let mut two = Direct::open(&url, Service, NAMESPACE).await.expect("a second worker");
     let events: Vec<Event> = (0..600)
         .map(|n| {
-            let told = test_kit::Event::case_changed(&format!("e{}", n % 400), &format!("c{}", n % 7), ["open", "solved"][n as usize % 2]).at_s(n % 50);
+            let told = test_kit::Event::case_changed(
+                &format!("e{}", n % 400),
+                &format!("c{}", n % 7),
+                ["open", "solved"][n as usize % 2],
+            )
+            .at_s(n % 50);
             record(&told.json(), RECEIVED_AT + n % 3, n)
         })
         .collect();
@@ -148,7 +165,10 @@ async fn views_are_explained() {
     let mut db = open().await;
     db.fold(vec![record(&test_kit::Event::case_opened("c").json(), RECEIVED_AT, 0)]).await.expect("folded");
     for view in ["cases", "case_spans"] {
-        let count: i64 = sqlx::query_scalar(&format!("SELECT count(*) FROM service.{view}")).fetch_one(&mut db.connection).await.expect("it answers");
+        let count: i64 = sqlx::query_scalar(&format!("SELECT count(*) FROM service.{view}"))
+            .fetch_one(&mut db.connection)
+            .await
+            .expect("it answers");
         assert_eq!(count, 1, "{view}");
     }
     let unexplained: Vec<String> = sqlx::query_scalar(

@@ -19,13 +19,15 @@ pub(crate) const RECEIVED_AT: i64 = (test_kit::BASE_TIME + 1_000) * SECOND;
 /// The record of a CloudEvent.
 pub(crate) fn record(json: &Value, received_at: i64, offset: i64) -> Event {
     let text = json.to_string();
-    let wire: v1::Interaction = rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
+    let wire: v1::Interaction =
+        rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
     direct::event(wire.encode_to_vec(), received_at, 0, offset, &NAMESPACE).expect("an event of ours")
 }
 
 /// Events told in any order, in the order of facts.
 pub(crate) fn in_order(told: Vec<test_kit::Event>) -> Vec<Event> {
-    let mut events: Vec<Event> = told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT, n as i64)).collect();
+    let mut events: Vec<Event> =
+        told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT, n as i64)).collect();
     events.sort_by(|a, b| a.interaction.stamp.cmp(&b.interaction.stamp));
     events
 }
@@ -122,8 +124,10 @@ pub(crate) fn surviving(records: &[Event]) -> Vec<Event> {
         }
     }
     let is_void = |id: &Uuid| least.get(id).is_some_and(|e| e.interaction.voids().is_some());
-    let voided: BTreeSet<Uuid> = least.values().filter_map(|e| e.interaction.voids()).filter(|id| !is_void(id)).collect();
-    let mut facts: Vec<Event> = least.values().filter(|e| !voided.contains(&e.interaction.event_id)).map(|e| (*e).clone()).collect();
+    let voided: BTreeSet<Uuid> =
+        least.values().filter_map(|e| e.interaction.voids()).filter(|id| !is_void(id)).collect();
+    let mut facts: Vec<Event> =
+        least.values().filter(|e| !voided.contains(&e.interaction.event_id)).map(|e| (*e).clone()).collect();
     facts.sort_by(|a, b| a.interaction.stamp.cmp(&b.interaction.stamp));
     facts
 }

@@ -107,8 +107,11 @@ fn list<'a>(code: &'a str, faults: impl Iterator<Item = Vec<Spot<'a>>>) -> Strin
     lines.collect::<Vec<_>>().join("; ")
 }
 
+/// A function's name, its parameters, what it does.
+type Native = (&'static str, Box<[jaq_core::Bind]>, jaq_core::RunPtr<JustLut<Val>>);
+
 fn own() -> impl Iterator<Item = Fun<JustLut<Val>>> {
-    let functions: [(&'static str, Box<[jaq_core::Bind]>, jaq_core::RunPtr<JustLut<Val>>); 5] = [
+    let functions: [Native; 5] = [
         ("minor", v(2), |mut cv| {
             // Arguments come off in the reverse of their order.
             let digits = cv.0.pop_var();

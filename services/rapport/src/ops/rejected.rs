@@ -88,7 +88,7 @@ fn reasons(kept: &RejectedRecord<'_>) -> String {
 }
 
 fn document(record: &Record, whole: bool) -> Value {
-    let mut document = match RejectedRecord::parse(&record.value).map(|kept| serde_json::to_value(kept)) {
+    let mut document = match RejectedRecord::parse(&record.value).map(serde_json::to_value) {
         Ok(Ok(kept)) => kept,
         Ok(Err(error)) | Err(error) => json!({"unreadable": error.to_string()}),
     };

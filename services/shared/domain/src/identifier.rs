@@ -153,7 +153,9 @@ impl PartialOrd for Identifier {
 }
 
 fn is_e164(value: &str) -> bool {
-    value.strip_prefix('+').is_some_and(|d| (5..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0'))
+    value
+        .strip_prefix('+')
+        .is_some_and(|d| (5..=15).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0'))
 }
 
 fn is_email(value: &str) -> bool {
@@ -203,10 +205,34 @@ pub struct Normalizer {
 /// Values that stand for "nobody". `*` at the end or the beginning matches any text; an entry with a kind is for that
 /// kind only. Compared in lower case.
 pub const PLACEHOLDERS: &[&str] = &[
-    "null", "nil", "none", "undefined", "unknown", "n/a", "na", "-", "0", "anonymous", "guest", "not_set", "(not set)", "nan",
-    "00000000-0000-0000-0000-000000000000", "phone:private", "phone:withheld", "phone:unavailable", "phone:restricted",
-    "phone:+266696687", "phone:266696687", "email:noreply@*", "email:no-reply@*", "email:no_reply@*", "email:donotreply@*",
-    "email:do-not-reply@*", "email:mailer-daemon@*", "email:postmaster@*",
+    "null",
+    "nil",
+    "none",
+    "undefined",
+    "unknown",
+    "n/a",
+    "na",
+    "-",
+    "0",
+    "anonymous",
+    "guest",
+    "not_set",
+    "(not set)",
+    "nan",
+    "00000000-0000-0000-0000-000000000000",
+    "phone:private",
+    "phone:withheld",
+    "phone:unavailable",
+    "phone:restricted",
+    "phone:+266696687",
+    "phone:266696687",
+    "email:noreply@*",
+    "email:no-reply@*",
+    "email:no_reply@*",
+    "email:donotreply@*",
+    "email:do-not-reply@*",
+    "email:mailer-daemon@*",
+    "email:postmaster@*",
 ];
 
 /// A default region that is no ISO 3166 country.
@@ -331,13 +357,32 @@ mod tests {
 
     #[test]
     fn strength_then_value() {
-        let mut all: Vec<_> = ["anonymous_id:a", "phone:+4930123456", "email:b@c", "email:a@c", "external.b:1", "external.a:2", "user_id:z"]
-            .iter()
-            .filter_map(|t| Identifier::parse(t))
-            .collect();
+        let mut all: Vec<_> = [
+            "anonymous_id:a",
+            "phone:+4930123456",
+            "email:b@c",
+            "email:a@c",
+            "external.b:1",
+            "external.a:2",
+            "user_id:z",
+        ]
+        .iter()
+        .filter_map(|t| Identifier::parse(t))
+        .collect();
         all.sort();
         let texts: Vec<_> = all.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["user_id:z", "email:a@c", "email:b@c", "phone:+4930123456", "external.a:2", "external.b:1", "anonymous_id:a"]);
+        assert_eq!(
+            texts,
+            [
+                "user_id:z",
+                "email:a@c",
+                "email:b@c",
+                "phone:+4930123456",
+                "external.a:2",
+                "external.b:1",
+                "anonymous_id:a"
+            ]
+        );
     }
 
     proptest! {

@@ -71,8 +71,21 @@ impl std::fmt::Display for Entity {
 }
 
 /// Kinds of entities that `correlationid` can name.
-pub const ENTITY_KINDS: &[&str] =
-    &["order", "case", "call", "cart", "checkout", "thread", "lead", "opportunity", "quote", "promise", "callback", "meeting", "visit"];
+pub const ENTITY_KINDS: &[&str] = &[
+    "order",
+    "case",
+    "call",
+    "cart",
+    "checkout",
+    "thread",
+    "lead",
+    "opportunity",
+    "quote",
+    "promise",
+    "callback",
+    "meeting",
+    "visit",
+];
 
 /// A record that is no interaction of ours. It goes to the dead letters.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +109,12 @@ impl Interaction {
     }
 
     /// The same from a message already decoded, whose encoded value has this hash.
-    pub fn from_wire(wire: v1::Interaction, hash: [u8; 32], received_at: i64, namespace: &Namespace) -> Result<Self, DecodeError> {
+    pub fn from_wire(
+        wire: v1::Interaction,
+        hash: [u8; 32],
+        received_at: i64,
+        namespace: &Namespace,
+    ) -> Result<Self, DecodeError> {
         let source = wire.source.as_deref().ok_or(DecodeError::Missing("source"))?;
         let id = wire.id.as_deref().ok_or(DecodeError::Missing("id"))?;
         let event_id = ids::event_id(source, id);
@@ -108,8 +126,10 @@ impl Interaction {
         let sequence = wire.sequence.as_deref().map(|s| s.trim_matches('"'));
         let named: Vec<_> = named(&wire).collect();
         let mut groups: Vec<_> = named.iter().filter(|i| !i.kind().links()).cloned().collect();
-        let mut participants: Vec<_> =
-            list(wire.participants.as_deref().unwrap_or_default()).filter_map(|t| Identifier::parse(&t)).filter(|i| i.kind().links()).collect();
+        let mut participants: Vec<_> = list(wire.participants.as_deref().unwrap_or_default())
+            .filter_map(|t| Identifier::parse(&t))
+            .filter(|i| i.kind().links())
+            .collect();
         for identifiers in [&mut groups, &mut participants] {
             identifiers.sort_unstable();
             identifiers.dedup();
@@ -136,7 +156,9 @@ impl Interaction {
     /// The void this event is: the id of the event it takes back.
     pub fn voids(&self) -> Option<EventId> {
         match &self.wire.data {
-            Some(v1::interaction::Data::InteractionVoided(v)) => Some(ids::event_id(v.voided_source.as_deref()?, v.voided_id.as_deref()?)),
+            Some(v1::interaction::Data::InteractionVoided(v)) => {
+                Some(ids::event_id(v.voided_source.as_deref()?, v.voided_id.as_deref()?))
+            }
             _ => None,
         }
     }
@@ -160,8 +182,12 @@ pub fn named(wire: &v1::Interaction) -> impl Iterator<Item = Identifier> {
 }
 
 fn entities(wire: &v1::Interaction) -> Result<Vec<Entity>, DecodeError> {
-    let mut entities: Vec<Entity> =
-        wire.entities().into_iter().filter(|(_, key)| !key.is_empty()).map(|(kind, key)| Entity { kind, key: key.to_owned() }).collect();
+    let mut entities: Vec<Entity> = wire
+        .entities()
+        .into_iter()
+        .filter(|(_, key)| !key.is_empty())
+        .map(|(kind, key)| Entity { kind, key: key.to_owned() })
+        .collect();
     let correlated = wire.correlation_id.as_deref().and_then(|c| c.split_once(':'));
     if let Some((kind, key)) = correlated
         && let Some(kind) = ENTITY_KINDS.iter().find(|k| **k == kind)
@@ -207,7 +233,10 @@ fn percent_decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let hex = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3)).flatten().filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hex = (bytes[i] == b'%')
+            .then(|| text.get(i + 1..i + 3))
+            .flatten()
+            .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()));
         match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
             Some(byte) => {
                 out.push(byte);

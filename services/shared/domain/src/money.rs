@@ -83,7 +83,11 @@ impl Decimal {
 /// `number / divisor` rounded to the nearest integer, halves away from zero. `divisor` > 0.
 pub fn divide_half_away(number: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (number / divisor, number % divisor);
-    if rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() { quotient + number.signum() } else { quotient }
+    if rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() {
+        quotient + number.signum()
+    } else {
+        quotient
+    }
 }
 
 /// Into a `bigint` column: an amount beyond it stands at the bound (the fold flags the entity).
@@ -100,12 +104,23 @@ mod tests {
     #[test]
     fn decimals() {
         for (text, minor2) in [
-            ("1.005", 101), ("-1.005", -101), ("1.0049", 100), ("0.005", 1), ("12", 1200), ("1e2", 10000), ("1.5E-1", 15),
-            ("0", 0), ("-0.00", 0), ("1200e-2", 1200), ("100000", 10_000_000),
+            ("1.005", 101),
+            ("-1.005", -101),
+            ("1.0049", 100),
+            ("0.005", 1),
+            ("12", 1200),
+            ("1e2", 10000),
+            ("1.5E-1", 15),
+            ("0", 0),
+            ("-0.00", 0),
+            ("1200e-2", 1200),
+            ("100000", 10_000_000),
         ] {
             assert_eq!(Decimal::parse(text).map(|d| d.to_minor(2)), Some(minor2), "{text}");
         }
-        for text in ["", "-", "1.2.3", "abc", "1e", ".5", "1e19", "0.0000000001", "1234567890123456789", "1e999999999999"] {
+        for text in
+            ["", "-", "1.2.3", "abc", "1e", ".5", "1e19", "0.0000000001", "1234567890123456789", "1e999999999999"]
+        {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
         for (text, plain) in [("1.50", "1.5"), ("-0.05", "-0.05"), ("1e3", "1000"), ("0.0", "0")] {
@@ -115,7 +130,9 @@ mod tests {
 
     #[test]
     fn halves_away_from_zero() {
-        for (n, d, q) in [(5, 10, 1), (-5, 10, -1), (4, 10, 0), (15, 10, 2), (-15, 10, -2), (1, 3, 0), (2, 3, 1), (7, 1, 7)] {
+        for (n, d, q) in
+            [(5, 10, 1), (-5, 10, -1), (4, 10, 0), (15, 10, 2), (-15, 10, -2), (1, 3, 0), (2, 3, 1), (7, 1, 7)]
+        {
             assert_eq!(divide_half_away(n, d), q, "{n}/{d}");
         }
     }

@@ -44,7 +44,11 @@ pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<War
             // A subject that is no identifier at all is legal CloudEvents and worth no warning unless it looks like one.
             Normalized::Kept(why) => {
                 if sent.contains(':') {
-                    warnings.push(Warning { code: "identifier_not_understood", pointer: "/subject", detail: format!("subject: {why}") });
+                    warnings.push(Warning {
+                        code: "identifier_not_understood",
+                        pointer: "/subject",
+                        detail: format!("subject: {why}"),
+                    });
                 }
                 Some(sent)
             }
@@ -61,7 +65,11 @@ pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<War
                     continue;
                 }
                 Normalized::Kept(why) => {
-                    warnings.push(Warning { code: "identifier_not_understood", pointer, detail: format!("{}: {why}", &pointer[1..]) });
+                    warnings.push(Warning {
+                        code: "identifier_not_understood",
+                        pointer,
+                        detail: format!("{}: {why}", &pointer[1..]),
+                    });
                     entry
                 }
             };
@@ -81,10 +89,17 @@ pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<War
                 Normalized::Dropped => warnings.push(Warning {
                     code: "placeholder_dropped",
                     pointer,
-                    detail: format!("{} is a placeholder that stands for nobody: this link joins nothing", &pointer[6..]),
+                    detail: format!(
+                        "{} is a placeholder that stands for nobody: this link joins nothing",
+                        &pointer[6..]
+                    ),
                 }),
                 Normalized::Kept(why) => {
-                    warnings.push(Warning { code: "identifier_not_understood", pointer, detail: format!("{}: {why}", &pointer[6..]) });
+                    warnings.push(Warning {
+                        code: "identifier_not_understood",
+                        pointer,
+                        detail: format!("{}: {why}", &pointer[6..]),
+                    });
                 }
             }
         }
@@ -102,19 +117,28 @@ fn link_sides(wire: &mut v1::Interaction) -> Option<(&mut Option<String>, &mut O
 }
 
 fn dropped(pointer: &'static str) -> Warning {
-    Warning { code: "placeholder_dropped", pointer, detail: format!("{}: a placeholder that stands for nobody was dropped", &pointer[1..]) }
+    Warning {
+        code: "placeholder_dropped",
+        pointer,
+        detail: format!("{}: a placeholder that stands for nobody was dropped", &pointer[1..]),
+    }
 }
 
 /// What the contract alone cannot know: times against the clock, lengths that an index can hold.
 pub fn check(wire: &v1::Interaction, received_at: i64, limits: &Limits) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut fault = |pointer: &str, detail: String| faults.push(Fault { code: "out_of_range", pointer: pointer.to_owned(), detail });
+    let mut fault = |pointer: &str, detail: String| {
+        faults.push(Fault { code: "out_of_range", pointer: pointer.to_owned(), detail })
+    };
     if let Some(at) = wire.occurred_at {
         if at < time::EARLIEST {
             fault("/time", "time lies before 1900; is the year right?".into());
         } else if at > received_at.saturating_add(limits.time_ahead_max) {
             let hours = limits.time_ahead_max / (60 * time::MINUTE);
-            fault("/time", format!("time lies more than {hours} h ahead of its receipt; is the sender's clock or zone right?"));
+            fault(
+                "/time",
+                format!("time lies more than {hours} h ahead of its receipt; is the sender's clock or zone right?"),
+            );
         }
     }
     for (value, pointer) in [(&wire.id, "/id"), (&wire.source, "/source")] {
@@ -143,7 +167,10 @@ pub fn key(wire: &v1::Interaction) -> String {
     if let Some(identifier) = strongest {
         return identifier.to_string();
     }
-    let correlated = wire.correlation_id.as_deref().filter(|c| c.split_once(':').is_some_and(|(kind, _)| ENTITY_KINDS.contains(&kind)));
+    let correlated = wire
+        .correlation_id
+        .as_deref()
+        .filter(|c| c.split_once(':').is_some_and(|(kind, _)| ENTITY_KINDS.contains(&kind)));
     match (wire.entities().first(), correlated) {
         (Some((kind, key)), _) => format!("{kind}:{key}"),
         (None, Some(entity)) => entity.to_owned(),

@@ -81,11 +81,7 @@ mod tests {
     use super::*;
 
     fn sequence() -> impl Strategy<Value = Option<String>> {
-        prop_oneof![
-            Just(None),
-            any::<i64>().prop_map(|n| Some(n.to_string())),
-            "[a-c]{0,3}".prop_map(Some)
-        ]
+        prop_oneof![Just(None), any::<i64>().prop_map(|n| Some(n.to_string())), "[a-c]{0,3}".prop_map(Some)]
     }
 
     /// The order as the design states it, written without the encoding.

@@ -34,9 +34,11 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for (text, micros) in
-            [("1970-01-01T00:00:00Z", 0), ("1900-01-01T00:00:00Z", EARLIEST), ("2026-03-01T10:00:00.250Z", 1_772_359_200_250_000)]
-        {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1900-01-01T00:00:00Z", EARLIEST),
+            ("2026-03-01T10:00:00.250Z", 1_772_359_200_250_000),
+        ] {
             assert_eq!(parse(text), Some(micros));
             assert_eq!(format(micros).as_deref(), Some(text));
         }

@@ -156,7 +156,10 @@ impl Appender {
                 .inner
                 .asker
                 .fetch_metadata(Some(&topic), timeout)
-                .map_err(|e| LogError::Unreachable { brokers: appender.inner.log.brokers.clone(), reason: e.to_string() })
+                .map_err(|e| LogError::Unreachable {
+                    brokers: appender.inner.log.brokers.clone(),
+                    reason: e.to_string(),
+                })
                 .and_then(|metadata| {
                     let found = metadata.topics().iter().find(|t| t.name() == topic);
                     match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {

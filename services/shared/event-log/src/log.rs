@@ -336,7 +336,8 @@ fn open(options: &LogOptions) -> Result<Log, LogError> {
     let first = read_at(options, topic, &Offsets::from([(0, 0)]))?
         .remove(&0)
         .ok_or_else(|| not_a_log("holds no record that can be read"))?;
-    let (log_id, namespace) = created(&first).ok_or_else(|| not_a_log("is not a record of type io.rapport.log.created"))?;
+    let (log_id, namespace) =
+        created(&first).ok_or_else(|| not_a_log("is not a record of type io.rapport.log.created"))?;
     Ok(Log { inner: Arc::new(Inner { options: options.clone(), log_id, namespace, partitions, asker }) })
 }
 

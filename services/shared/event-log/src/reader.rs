@@ -197,10 +197,7 @@ pub(crate) fn let_go(consumer: BaseConsumer) {
 }
 
 pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)
-    )
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset))
 }
 
 fn follow(consumer: &BaseConsumer, sender: &mpsc::Sender<Vec<Item>>, stopping: &AtomicBool) {

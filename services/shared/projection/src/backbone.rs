@@ -59,9 +59,8 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), BackboneError>
     )
     .execute(&mut *tx)
     .await?;
-    let found: i32 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM backbone.migrations")
-        .fetch_one(&mut *tx)
-        .await?;
+    let found: i32 =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM backbone.migrations").fetch_one(&mut *tx).await?;
     let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
     if found > known {
         return Err(BackboneError::Newer { found, known });
@@ -84,12 +83,11 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), BackboneError>
 pub async fn set_reporting_timezone(connection: &mut PgConnection, zone: &str) -> Result<(), BackboneError> {
     let mut tx = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(&mut *tx).await?;
-    let (known, current): (bool, String) = sqlx::query_as(
-        "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1), backbone.reporting_timezone()",
-    )
-    .bind(zone)
-    .fetch_one(&mut *tx)
-    .await?;
+    let (known, current): (bool, String) =
+        sqlx::query_as("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1), backbone.reporting_timezone()")
+            .bind(zone)
+            .fetch_one(&mut *tx)
+            .await?;
     if !known {
         return Err(BackboneError::TimeZone(zone.to_owned()));
     }

@@ -93,7 +93,11 @@ pub trait Bounded: Send + Sync {
     fn derive(&self, entity: &Entity, facts: &[Fact<'_>], capped: bool) -> Self::Rows;
 
     /// Writes what has changed, table by table with [`replace`].
-    fn write(&self, connection: &mut PgConnection, changes: &[Change<Self::Rows>]) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn write(
+        &self,
+        connection: &mut PgConnection,
+        changes: &[Change<Self::Rows>],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// How many facts of an entity count. A model that lowers it says so in its settings.
     fn facts_max(&self) -> usize {
@@ -331,7 +335,8 @@ fn touched_by<B: Bounded>(rows: &[PgRow], touched: &mut BTreeSet<Entity>) -> Res
         }
         let correlated: Option<String> = row.try_get(B::KINDS.len())?;
         let Some((kind, key)) = correlated.as_deref().and_then(|c| c.split_once(':')) else { continue };
-        touched.extend(B::KINDS.iter().filter(|k| k.kind == kind).map(|k| Entity { kind: k.kind, key: key.to_owned() }));
+        touched
+            .extend(B::KINDS.iter().filter(|k| k.kind == kind).map(|k| Entity { kind: k.kind, key: key.to_owned() }));
     }
     Ok(())
 }
@@ -377,7 +382,8 @@ impl Stored {
 
     /// From `stamp, subject_id, value`, beginning at the column `first`.
     fn from_row(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        let broken = |what: &str| sqlx::Error::Decode(format!("a row of facts has {what}: was it written by hand?").into());
+        let broken =
+            |what: &str| sqlx::Error::Decode(format!("a row of facts has {what}: was it written by hand?").into());
         let stamp = Stamp::from_bytes(row.try_get(first)?).ok_or_else(|| broken("a stamp that is too short"))?;
         let value: &[u8] = row.try_get(first + 2)?;
         let wire = v1::Interaction::decode(value).map_err(|_| broken("a value that is no interaction"))?;

@@ -182,8 +182,11 @@ fn numeric(plain: &str) -> Vec<u8> {
         "0".repeat((4 - whole.len() % 4) % 4),
         "0".repeat((4 - fraction.len() % 4) % 4)
     );
-    let groups: Vec<i16> =
-        padded.as_bytes().chunks(4).map(|c| c.iter().fold(0, |n, d| n * 10 + i16::from(d.saturating_sub(b'0')))).collect();
+    let groups: Vec<i16> = padded
+        .as_bytes()
+        .chunks(4)
+        .map(|c| c.iter().fold(0, |n, d| n * 10 + i16::from(d.saturating_sub(b'0'))))
+        .collect();
     let mut weight = whole.len().div_ceil(4) as i16 - 1;
     let leading = groups.iter().take_while(|g| **g == 0).count();
     let trailing = groups[leading..].iter().rev().take_while(|g| **g == 0).count();

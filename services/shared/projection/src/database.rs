@@ -14,9 +14,7 @@ pub async fn connect(database_url: &str, name: &str) -> Result<PgConnection, sql
     let mut connection = options.connect().await?;
     // Rows of a batch are found again by its checkpoint, so its commit need not wait for the disk. Whatever must not be
     // given out twice (leases, generations) turns this on again for its transaction.
-    connection
-        .execute("SET synchronous_commit = off; SET timezone = 'UTC'; SET client_min_messages = warning")
-        .await?;
+    connection.execute("SET synchronous_commit = off; SET timezone = 'UTC'; SET client_min_messages = warning").await?;
     Ok(connection)
 }
 

@@ -93,7 +93,10 @@ impl Folder {
                 Attempt::Poison { reason, .. } if unit.records.len() == 1 => {
                     let record = unit.records.into_iter().next().expect("its length was just looked at");
                     tracing::warn!(
-                        model = model.name(), partition = record.partition, offset = record.offset, reason,
+                        model = model.name(),
+                        partition = record.partition,
+                        offset = record.offset,
+                        reason,
                         "event set aside as a dead letter"
                     );
                     units.push_front(Unit::set_aside(record, reason));
@@ -159,7 +162,9 @@ impl Folder {
                 Some(next) if next > mode => mode = next,
                 Some(next) => {
                     let name = model.name();
-                    return Err(FoldError::Broken(format!("{name} asked for {next:?} while it was applied in {mode:?}")));
+                    return Err(FoldError::Broken(format!(
+                        "{name} asked for {next:?} while it was applied in {mode:?}"
+                    )));
                 }
                 None => {
                     ::metrics::counter!(metrics::RETRIES_TOTAL, "model" => model.name()).increment(1);

@@ -120,7 +120,9 @@ impl Leases {
             return Ok(BTreeMap::new());
         }
         let ended = self.end_predecessors(&mut tx, &takeable).await?;
-        let rows: Vec<(i32, i64, i64, Option<i64>, Option<Vec<u8>>)> = sqlx::query_as(
+        /// Partition, epoch, next offset, last offset, hash of the last value.
+        type Row = (i32, i64, i64, Option<i64>, Option<Vec<u8>>);
+        let rows: Vec<Row> = sqlx::query_as(
             "WITH taken AS (
                  UPDATE backbone.leases
                  SET epoch = epoch + 1, holder = $3, pid = pg_backend_pid(),

@@ -52,5 +52,5 @@ mod worker;
 pub use batch::Batch;
 pub use direct::Direct;
 pub use generation::{Generation, GenerationError};
-pub use projector::{Health, Projector, ProjectorError, ProjectorOptions};
 pub use model::{ApplyError, BatchTx, Event, Mode, ReadModel};
+pub use projector::{Health, Projector, ProjectorError, ProjectorOptions};

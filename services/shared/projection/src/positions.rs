@@ -116,7 +116,9 @@ pub async fn dead_letters(connection: &mut PgConnection, position: &Position) ->
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(String, i32, i64, Option<Uuid>, Option<String>, String)> = sqlx::query_as(
+    /// Model, partition, offset, event, type, error.
+    type Row = (String, i32, i64, Option<Uuid>, Option<String>, String);
+    let rows: Vec<Row> = sqlx::query_as(
         "SELECT d.model, d.partition, d.log_offset, d.event_id, d.type, d.error
          FROM UNNEST($1::int[], $2::bigint[], $3::bigint[]) AS r(partition, first_offset, next_offset)
          JOIN backbone.dead_letters d

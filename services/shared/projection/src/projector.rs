@@ -284,13 +284,15 @@ async fn monitor(
         };
         let ends: Offsets = marks.iter().map(|(p, w)| (*p, w.end)).collect();
         status.ends(&ends);
-        let beyond = folded.iter().find_map(|(p, next)| ends.get(p).filter(|end| next > end).map(|end| (*p, *next, *end)));
+        let beyond =
+            folded.iter().find_map(|(p, next)| ends.get(p).filter(|end| next > end).map(|end| (*p, *next, *end)));
         if let Some((partition, next, end)) = beyond {
             let start = marks.get(&partition).map_or(0, |w| w.start);
             return Err(ProjectorError::LogTruncated { model, partition, next, start, end });
         }
         if marks.len() != usize::try_from(log.partitions()).unwrap_or(0) {
-            let reason = format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
+            let reason =
+                format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
             return Err(ProjectorError::Broken { model, reason });
         }
         report(model, &status.snapshot(), &mut reported);

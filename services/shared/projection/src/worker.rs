@@ -101,7 +101,7 @@ impl<M: ReadModel> Worker<M> {
             let end = self.session(&mut held, &mut stop, view.clone(), &mut running).await;
             self.status.change(|s| {
                 s.workers_running -= usize::from(running);
-                held.0.keys().for_each(|partition| drop(s.partitions.remove(partition)));
+                s.partitions.retain(|partition, _| !held.0.contains_key(partition));
             });
             match end {
                 End::Stopped => break,
@@ -232,7 +232,11 @@ impl<M: ReadModel> Worker<M> {
         self.check(&taken).await?;
         for (partition, state) in &taken.0 {
             tracing::info!(
-                model = self.model.name(), partition, epoch = state.epoch, offset = state.next, "partition taken"
+                model = self.model.name(),
+                partition,
+                epoch = state.epoch,
+                offset = state.next,
+                "partition taken"
             );
         }
         held.0.extend(taken.0);
@@ -340,8 +344,8 @@ impl<M: ReadModel> Worker<M> {
     }
 
     fn forget(&self, held: &mut Held, partitions: &[i32]) {
-        partitions.iter().for_each(|partition| drop(held.0.remove(partition)));
-        self.status.change(|s| partitions.iter().for_each(|partition| drop(s.partitions.remove(partition))));
+        held.0.retain(|partition, _| !partitions.contains(partition));
+        self.status.change(|s| s.partitions.retain(|partition, _| !partitions.contains(partition)));
     }
 
     fn show(&self, held: &Held) {
@@ -368,7 +372,11 @@ impl<M: ReadModel> Worker<M> {
             };
             if mark.end < state.next || mark.start > state.next {
                 return Err(End::Failed(ProjectorError::LogTruncated {
-                    model, partition, next: state.next, start: mark.start, end: mark.end,
+                    model,
+                    partition,
+                    next: state.next,
+                    start: mark.start,
+                    end: mark.end,
                 }));
             }
             // A last record that was deleted by itself cannot be compared; the next one is still there.
@@ -381,7 +389,12 @@ impl<M: ReadModel> Worker<M> {
             let state = &taken.0[&partition];
             let found = records.get(&partition).map(|record| crate::unit::hash_of(record).to_vec());
             if found.as_ref() != state.last.as_ref().map(|(_, hash)| hash) {
-                return Err(End::Failed(ProjectorError::LogRecreated { model, partition, next: state.next, last: offset }));
+                return Err(End::Failed(ProjectorError::LogRecreated {
+                    model,
+                    partition,
+                    next: state.next,
+                    last: offset,
+                }));
             }
         }
         Ok(())

@@ -73,7 +73,8 @@ async fn a_kafka_that_dies_is_answered_for_in_time_and_found_again() {
     let mut server = kafka.start(&artifacts).await.expect("Kafka starts");
     let log = Log::open_or_create(&LogOptions::new(format!("127.0.0.1:{}", kafka.port))).await.expect("created");
     let timeout = Duration::from_millis(1500);
-    let appender = Appender::open(&log, AppenderOptions { timeout, ..AppenderOptions::default() }).expect("it connects");
+    let appender =
+        Appender::open(&log, AppenderOptions { timeout, ..AppenderOptions::default() }).expect("it connects");
     setup::append(&appender, ["before".to_owned()]).await;
     appender.ready(Duration::from_secs(5)).await.expect("all is well");
     server.kill().await;

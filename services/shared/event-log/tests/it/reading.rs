@@ -84,8 +84,8 @@ async fn an_interaction_carries_its_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_do_not_exist_end_the_reading() {
     let (log, _appender) = setup::log().await;
-    let mut reader =
-        Reader::open(&log, Topic::Log, &Offsets::from([(0, 1000)]), &ReaderOptions::default()).expect("the reader starts");
+    let mut reader = Reader::open(&log, Topic::Log, &Offsets::from([(0, 1000)]), &ReaderOptions::default())
+        .expect("the reader starts");
     let error = loop {
         match reader.next(10, 1 << 20, ALL).await {
             Ok(fetched) => assert!(fetched.is_empty(), "{fetched:?}"),

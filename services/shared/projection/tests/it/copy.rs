@@ -39,7 +39,8 @@ async fn every_type_comes_out_as_it_went_in() {
     }
     buffer.put_text_array::<&str>(&[]).put_opt(None, |b, ids: &[Uuid]| b.put_uuid_array(ids));
     assert_eq!(copy_in(&mut connection, "COPY t FROM STDIN BINARY", buffer).await.expect("the rows are taken"), 2);
-    let rows: Vec<String> = sqlx::query_scalar("SELECT t::text FROM t ORDER BY a").fetch_all(&mut connection).await.expect("read");
+    let rows: Vec<String> =
+        sqlx::query_scalar("SELECT t::text FROM t ORDER BY a").fetch_all(&mut connection).await.expect("read");
     assert_eq!(
         rows,
         [
@@ -49,7 +50,10 @@ async fn every_type_comes_out_as_it_went_in() {
             "(,,,,,,,,,,,,,{},)",
         ]
     );
-    assert_eq!(copy_in(&mut connection, "COPY nowhere FROM STDIN BINARY", CopyBuffer::new(1)).await.expect("nothing"), 0);
+    assert_eq!(
+        copy_in(&mut connection, "COPY nowhere FROM STDIN BINARY", CopyBuffer::new(1)).await.expect("nothing"),
+        0
+    );
 }
 
 #[tokio::test]
@@ -58,15 +62,30 @@ async fn numerics_keep_their_digits() {
     let mut connection = projection::database::connect(&url, "test").await.expect("the database answers");
     sqlx::raw_sql("CREATE TABLE n (at serial, v numeric)").execute(&mut connection).await.expect("created");
     let texts = [
-        "0", "0.000", "1", "-1", "10000", "9999", "10000.0001", "0.5", "0.00005", "-0.1", "123456789012345678.123456789",
-        "100000000", "1.10", "99990000", "-0.00000001", "20000000000.5",
+        "0",
+        "0.000",
+        "1",
+        "-1",
+        "10000",
+        "9999",
+        "10000.0001",
+        "0.5",
+        "0.00005",
+        "-0.1",
+        "123456789012345678.123456789",
+        "100000000",
+        "1.10",
+        "99990000",
+        "-0.00000001",
+        "20000000000.5",
     ];
     let mut buffer = CopyBuffer::new(1);
     for text in texts {
         buffer.begin_row().put_numeric(text);
     }
     copy_in(&mut connection, "COPY n (v) FROM STDIN BINARY", buffer).await.expect("the rows are taken");
-    let back: Vec<String> = sqlx::query_scalar("SELECT v::text FROM n ORDER BY at").fetch_all(&mut connection).await.expect("read");
+    let back: Vec<String> =
+        sqlx::query_scalar("SELECT v::text FROM n ORDER BY at").fetch_all(&mut connection).await.expect("read");
     assert_eq!(back, texts);
 }
 
@@ -83,7 +102,8 @@ async fn a_refused_row_leaves_a_usable_connection() {
         }
         let error = copy_in(&mut connection, "COPY u FROM STDIN BINARY", buffer).await.expect_err("a unique violation");
         assert_eq!(projection::database::classify(&error), projection::database::Class::UniqueViolation, "{error}");
-        let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut connection).await.expect("the connection is usable");
+        let one: i32 =
+            sqlx::query_scalar("SELECT 1").fetch_one(&mut connection).await.expect("the connection is usable");
         assert_eq!(one, 1);
     }
 }

@@ -1,5 +1,7 @@
 //! What goes wrong: frozen and cut connections, workers that vanish, topics that are not what they were.
 
+#![expect(clippy::disallowed_methods, reason = "a wire lives as long as the test that cuts it")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
@@ -45,7 +47,8 @@ impl Wire {
     }
 
     async fn carry(&self, client: TcpStream, server: TcpStream) {
-        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+            (client.into_split(), server.into_split());
         let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
             tokio::select! {

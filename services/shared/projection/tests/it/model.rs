@@ -35,7 +35,10 @@ async fn any_batches_in_any_order_give_one_digest() {
 async fn rows_from_elsewhere_have_the_digest_of_equal_rows() {
     let url = test_kit::postgres().await;
     let mut direct = Direct::open(&url, Toy::default(), NAMESPACE).await.expect("the model is created");
-    direct.fold((0..3).map(|n| toy::event(&format!("e{n}"), n, "a", 1, 0, &NAMESPACE)).collect()).await.expect("folded");
+    direct
+        .fold((0..3).map(|n| toy::event(&format!("e{n}"), n, "a", 1, 0, &NAMESPACE)).collect())
+        .await
+        .expect("folded");
     let (facts, totals): (String, String) = sqlx::query_as(
         "SELECT (SELECT json_agg(f)::text FROM toy.facts f), (SELECT json_agg(t ORDER BY who DESC)::text FROM toy.totals t)",
     )

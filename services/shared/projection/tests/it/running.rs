@@ -154,7 +154,10 @@ async fn analysts_read_views_and_nothing_else() {
     let mut connection = stage.database().await;
     sqlx::raw_sql("SET ROLE analyst").execute(&mut connection).await.expect("the role exists");
     sqlx::raw_sql("SELECT * FROM toy.facts").execute(&mut connection).await.expect("views can be read");
-    sqlx::raw_sql("CREATE TABLE workspace.mine (i int)").execute(&mut connection).await.expect("the workspace is theirs");
+    sqlx::raw_sql("CREATE TABLE workspace.mine (i int)")
+        .execute(&mut connection)
+        .await
+        .expect("the workspace is theirs");
     for forbidden in [
         "SELECT * FROM toy_g1.facts",
         "DELETE FROM toy.facts",

@@ -62,13 +62,22 @@ impl ReadModel for Toy {
                 sqlx::query("SELECT 1 / $1").bind(0i32).execute(&mut **cx).await?;
             }
         }
-        let new = if mode == Mode::Optimistic { batch.events.iter().collect() } else { self.unknown(cx, batch, mode).await? };
+        let new = if mode == Mode::Optimistic {
+            batch.events.iter().collect()
+        } else {
+            self.unknown(cx, batch, mode).await?
+        };
         write(cx, &new).await
     }
 }
 
 impl Toy {
-    async fn unknown<'b>(&self, cx: &mut BatchTx<'_>, batch: &'b Batch, mode: Mode) -> Result<Vec<&'b Event>, ApplyError> {
+    async fn unknown<'b>(
+        &self,
+        cx: &mut BatchTx<'_>,
+        batch: &'b Batch,
+        mode: Mode,
+    ) -> Result<Vec<&'b Event>, ApplyError> {
         let ids: Vec<Uuid> = batch.events.iter().map(|e| e.interaction.event_id).collect();
         let known: Vec<(Uuid, i64, Vec<u8>)> =
             sqlx::query_as("SELECT event_id, received_at, hash FROM facts WHERE event_id = ANY($1)")
