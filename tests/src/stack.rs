@@ -240,7 +240,8 @@ impl Drop for Stack {
         let _ = self.up.kill();
         let _ = self.up.wait();
         for pid in pids {
-            let _ = Command::new("kill").args(["-9", &format!("-{pid}")]).stderr(Stdio::null()).status();
+            // Without the dashes, procps reads the first digit of a group's number only, and 1 is everybody.
+            let _ = Command::new("kill").args(["-9", "--", &format!("-{pid}")]).stderr(Stdio::null()).status();
         }
     }
 }

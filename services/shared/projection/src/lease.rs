@@ -150,6 +150,25 @@ impl Leases {
         Ok(taken.collect())
     }
 
+    /// Ends the sessions of other workers whose leases have lapsed. They can commit nothing more under them, and a client
+    /// that was stopped keeps its locks for as long as its session lives.
+    pub(crate) async fn end_lapsed(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "SELECT pg_terminate_backend(a.pid)
+             FROM pg_stat_activity a
+             WHERE (a.pid, a.backend_start) IN (
+                 SELECT pid, backend_start FROM backbone.leases
+                 WHERE model = $1 AND generation = $2 AND holder <> $3 AND expires_at < clock_timestamp()
+             )",
+        )
+        .bind(&self.generation.model)
+        .bind(self.generation.number)
+        .bind(self.worker)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
     /// Ends the sessions that last held these partitions; returns those whose session is gone.
     async fn end_predecessors(&self, tx: &mut PgConnection, partitions: &[i32]) -> Result<Vec<i32>, sqlx::Error> {
         let rows: Vec<(i32, bool)> = sqlx::query_as(

@@ -476,7 +476,13 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
                 Some(connection) => connection,
                 None => connection.insert(database::connect(&database_url, &name).await?),
             };
-            leases.heartbeat(connection).await
+            let view = leases.heartbeat(connection).await?;
+            if view.free > 0 {
+                // From here, and not only on taking over: this worker may be in the middle of a batch that waits for a
+                // row which a stopped predecessor has locked.
+                leases.end_lapsed(connection).await?;
+            }
+            Ok::<_, sqlx::Error>(view)
         };
         // A connection that hangs is given up: the next one may work.
         let failure = match timeout(leases.ttl / 2, beat).await {
