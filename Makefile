@@ -14,7 +14,7 @@ CARGO_BUILD := cargo build --workspace --locked
 CARGO_TEST := cargo test --workspace --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test check bench proto ci tools stack
+.PHONY: help run test check bench proto ci tools testtools stack
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -25,7 +25,7 @@ run: tools ## set everything up and start it under .rapport/; Ctrl-C stops it, t
 	@echo "make: starting Rapport"
 	@exec $(TARGET)/debug/rapport up $(UP)
 
-test: tools stack ## all tests, on a real Kafka and a real PostgreSQL that they start and stop
+test: testtools stack ## all tests, on a real Kafka and a real PostgreSQL that they start and stop
 	@echo "make: running the tests"
 	@$(CARGO_TEST) -- $(T)
 
@@ -52,7 +52,10 @@ ci: check test ## what the gate runs
 
 # Says what is missing, and installs it on Debian as root.
 tools:
-	@deploy/local/tools.sh
+	@deploy/local/tools.sh run
+
+testtools:
+	@deploy/local/tools.sh test
 
 # Builds what the tests start, and fetches Kafka and PostgreSQL once for all of them.
 stack:

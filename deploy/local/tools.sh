@@ -44,9 +44,14 @@ missing() {
     { has pkg-config && pkg-config --exists openssl; } || echo libssl-dev
     has cc || echo gcc
     has c++ || echo g++
+    # The tests fetch real data with the ordinary client of its registry.
+    [ "$purpose" != test ] || has npm || echo npm
 }
 
 is_debian() { [ -r /etc/os-release ] && grep -qiE '^(ID|ID_LIKE)=.*debian' /etc/os-release && has apt-get; }
+
+# What the tools are for: run or test.
+readonly purpose=${1:-run}
 
 main() {
     check_rust

@@ -80,6 +80,9 @@ impl PostgresOptions {
         let pg_data = reachable_dir(account, &data_dir, "postgres");
         let programs = Programs { bin: &artifacts.postgres_bin, account, pg_data: &pg_data };
 
+        if account.is_some() {
+            set_aside(&data_dir, &pg_data)?;
+        }
         programs.prepare(self.lifetime).await?;
         if account.is_some() {
             let own_dir = pg_data.parent().expect("it was joined to a directory");
@@ -125,6 +128,33 @@ impl PostgresOptions {
             .replace("{wal_compression}", wal_compression)
             .replace("{durable}", durable)
     }
+}
+
+/// Root's tables lie outside the data directory. Who removes the directory to begin anew means them too: they are not
+/// taken for those of the new one, whose Kafka is empty, but set aside, where nothing is lost that was not meant to be.
+/// The two know each other by an id that both hold.
+fn set_aside(data_dir: &Path, pg_data: &Path) -> Result<(), StackError> {
+    let own_dir = pg_data.parent().expect("it was joined to a directory");
+    let (here, there) = (data_dir.join("postgres.id"), own_dir.join("postgres.id"));
+    let read = |path: &Path| std::fs::read_to_string(path).ok().filter(|id| !id.is_empty());
+    let (id_here, id_there) = (read(&here), read(&there));
+    if id_here.is_some() && id_here == id_there {
+        return Ok(());
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    if id_there.is_some() && pg_data.exists() {
+        let aside = own_dir.join(format!("postgres.of-a-removed-directory-{}", &id[..8]));
+        std::fs::rename(pg_data, &aside).map_err(StackError::io("set aside", pg_data))?;
+        eprintln!(
+            "postgres: {} was removed or replaced; the tables it had are set aside in {}",
+            data_dir.display(),
+            aside.display()
+        );
+    }
+    std::fs::create_dir_all(own_dir).map_err(StackError::io("create", own_dir))?;
+    // In this order: a start that is cut short in between is taken for a first one.
+    write(&here, &id)?;
+    write(&there, &id)
 }
 
 struct Programs<'a> {
