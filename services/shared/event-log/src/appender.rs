@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
+use crate::client::{Client, Reports};
 use crate::error::LogError;
 use crate::log::{Log, LogOptions, Topic, blocking, drain};
 use crate::record::NewRecord;
@@ -78,7 +79,7 @@ struct Inner {
     producer: RwLock<Arc<Producer>>,
     /// Held while a client is being replaced.
     replacing: Mutex<()>,
-    asker: BaseConsumer,
+    asker: Client,
 }
 
 impl Appender {
@@ -93,7 +94,7 @@ impl Appender {
     /// Connects to topics that may not be a log yet.
     pub(crate) fn connect(log: &LogOptions, options: AppenderOptions) -> Result<Self, LogError> {
         let producer = Arc::new(producer(log, &options)?);
-        let asker = log.client(&[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
+        let asker = log.client(&[]).create_with_context(Reports).map_err(|e| LogError::Configuration(e.to_string()))?;
         let inner =
             Inner { log: log.clone(), options, producer: RwLock::new(producer), replacing: Mutex::new(()), asker };
         Ok(Self { inner: Arc::new(inner) })

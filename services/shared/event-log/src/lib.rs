@@ -11,8 +11,10 @@
 //! | [`appender`] | appending with an answer for each record, one wake-up a request |
 //! | [`reader`] | following partitions from given offsets, without a consumer group |
 //! | [`range`] | a stretch of the log, from a time or the beginning to its end |
+//! | `client` | the consuming client: quiet where nothing is wrong |
 
 pub mod appender;
+mod client;
 pub mod error;
 pub mod log;
 pub mod range;

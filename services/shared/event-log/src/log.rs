@@ -9,12 +9,13 @@ use prost::Message as _;
 use rapport_proto::v1;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use crate::appender::{Appender, AppenderOptions};
+use crate::client::{Client, Reports};
 use crate::error::LogError;
 use crate::reader;
 use crate::record::{LOG_CREATED_TYPE, NewRecord, Record};
@@ -111,7 +112,7 @@ struct Inner {
     log_id: Uuid,
     namespace: Namespace,
     partitions: i32,
-    asker: BaseConsumer,
+    asker: Client,
 }
 
 impl std::fmt::Debug for Log {
@@ -298,13 +299,16 @@ fn retry<T>(options: &LogOptions, mut attempt: impl FnMut() -> Result<T, LogErro
     }
 }
 
-fn asker(options: &LogOptions) -> Result<BaseConsumer, LogError> {
+fn asker(options: &LogOptions) -> Result<Client, LogError> {
     // Without a group id no consumer group is ever joined; the client only answers questions.
-    options.client(&[("enable.auto.commit", "false")]).create().map_err(|e| LogError::Configuration(e.to_string()))
+    options
+        .client(&[("enable.auto.commit", "false")])
+        .create_with_context(Reports)
+        .map_err(|e| LogError::Configuration(e.to_string()))
 }
 
 /// Forgets what has happened to a client's connections: nobody else reads its queue of events.
-pub(crate) fn drain(asker: &BaseConsumer) {
+pub(crate) fn drain(asker: &Client) {
     for _ in 0..EVENTS_DRAINED_MAX {
         if asker.poll(Duration::ZERO).is_none() {
             return;
@@ -312,7 +316,7 @@ pub(crate) fn drain(asker: &BaseConsumer) {
     }
 }
 
-fn partition_count(options: &LogOptions, asker: &BaseConsumer, topic: &str) -> Result<i32, LogError> {
+fn partition_count(options: &LogOptions, asker: &Client, topic: &str) -> Result<i32, LogError> {
     let metadata = asker.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
     let found = metadata.topics().iter().find(|t| t.name() == topic);
     match found {
@@ -410,7 +414,7 @@ fn read_at(options: &LogOptions, topic: &str, offsets: &Offsets) -> Result<BTree
 }
 
 /// `None`: something was still missing when the time had passed.
-fn poll_at(consumer: &BaseConsumer, mut wanted: Offsets) -> Option<BTreeMap<i32, Record>> {
+fn poll_at(consumer: &Client, mut wanted: Offsets) -> Option<BTreeMap<i32, Record>> {
     let mut found = BTreeMap::new();
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     while !wanted.is_empty() {

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::position::Offsets;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use crate::client::{Client, Reports};
 use crate::log::{Log, LogOptions, Topic};
 use crate::record::Record;
 
@@ -159,8 +160,8 @@ pub(crate) fn consumer(
     topic: &str,
     from: &Offsets,
     reader: &ReaderOptions,
-) -> Result<BaseConsumer, KafkaError> {
-    let consumer: BaseConsumer = options
+) -> Result<Client, KafkaError> {
+    let consumer: Client = options
         .client(&[
             // A name is required where partitions are assigned by hand; no group is joined and no offset committed.
             ("group.id", "rapport"),
@@ -178,7 +179,7 @@ pub(crate) fn consumer(
             ("fetch.error.backoff.ms", "100"),
             ("reconnect.backoff.max.ms", "1000"),
         ])
-        .create()?;
+        .create_with_context(Reports)?;
     let mut assignment = TopicPartitionList::with_capacity(from.len());
     for (partition, offset) in from {
         assignment.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
@@ -189,7 +190,7 @@ pub(crate) fn consumer(
 
 /// Closes a client without waiting for it: closing asks the cluster for a group coordinator that these clients never
 /// use, and lasts for as long as nobody answers.
-pub(crate) fn let_go(consumer: BaseConsumer) {
+pub(crate) fn let_go(consumer: Client) {
     let closing = std::thread::Builder::new().name("log-closing".into()).spawn(move || drop(consumer));
     if let Err(error) = closing {
         tracing::warn!(%error, "no thread could be started to close a Kafka client");
@@ -200,7 +201,7 @@ pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset))
 }
 
-fn follow(consumer: &BaseConsumer, sender: &mpsc::Sender<Vec<Item>>, stopping: &AtomicBool) {
+fn follow(consumer: &Client, sender: &mpsc::Sender<Vec<Item>>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Relaxed) {
         let Some(first) = consumer.poll(POLL) else { continue };
         let (mut chunk, mut bytes) = (Vec::new(), 0);
