@@ -103,13 +103,6 @@ pub const SETTINGS: &[Setting] = &[
         "10000",
         "how long a worker's claim on a partition lasts unrenewed, milliseconds",
     ),
-    open("entity_facts_max", Kind::Int { min: 1, max: 1_000_000 }, "10000", "facts of one entity that count"),
-    open(
-        "projector_connections_max",
-        Kind::Int { min: 1, max: 100 },
-        "4",
-        "connections of each projector to PostgreSQL",
-    ),
     open(
         "query_connections_max",
         Kind::Int { min: 1, max: 100 },
