@@ -1,4 +1,4 @@
-//! From offset 0 into three empty models: the three projectors at once, as they run in production.
+//! From offset 0 into empty models: their projectors at once, as they run in production.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use sqlx::{Executor, PgConnection};
 use crate::{
     Outcome,
     cpu::{Meter, Spent},
-    machine::{Machine, PROJECTORS},
+    machine::{Kind, Machine, PROJECTORS},
     table::{Figure, Limit},
     work::Progress,
 };
@@ -26,7 +26,7 @@ const STUCK: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// A projector ended, or none comes on.
-pub(crate) async fn measure(machine: &mut Machine, copy: f64, figures: &mut Vec<Figure>) -> Outcome {
+pub(crate) async fn measure(machine: &mut Machine, models: &[Kind], copy: f64, figures: &mut Vec<Figure>) -> Outcome {
     let log = machine.log(None).await?;
     figures.push(read(machine, &log).await?);
     let mut connection = machine.connect("bench").await?;
@@ -37,18 +37,19 @@ pub(crate) async fn measure(machine: &mut Machine, copy: f64, figures: &mut Vec<
 
     let meter = Meter::start(&machine.processes());
     let mut ours = Vec::new();
-    for projector in PROJECTORS {
-        machine.run(projector, false).await?;
+    for projector in models {
+        machine.run(*projector, false).await?;
     }
     // Those just started have used nothing before: their whole time counts.
-    ours.extend(machine.processes().into_iter().filter(|p| PROJECTORS.iter().any(|k| k.name == p.name)));
+    ours.extend(machine.processes().into_iter().filter(|p| models.iter().any(|k| k.name == p.name)));
     let started = Meter::start(&ours);
-    let reached = wait(machine, &mut connection, &ends, &meter).await?;
+    let reached = wait(machine, &mut connection, models, &ends, &meter).await?;
     let mut spent = meter.stop();
     spent.cpu.extend(started.stop().cpu.into_iter().filter(|(name, _)| *name != "bench"));
 
-    let what = "fold from offset 0, three models";
-    figures.push(Figure::new(what, events, &spent, Limit::Rate("COPY alone", copy)));
+    let names: Vec<&str> = models.iter().map(|m| m.name).collect();
+    let what = if names.len() == PROJECTORS.len() { "three models".to_owned() } else { names.join(" + ") };
+    figures.push(Figure::new(format!("fold from offset 0, {what}"), events, &spent, Limit::Rate("COPY alone", copy)));
     for (model, wall) in reached {
         let cpu = spent.cpu.iter().copied().filter(|(name, _)| *name == model).collect();
         let own = Spent { wall, cpu };
@@ -62,33 +63,35 @@ pub(crate) async fn measure(machine: &mut Machine, copy: f64, figures: &mut Vec<
     Ok(())
 }
 
-/// Waits until all three are at the log's end; says when each was.
+/// Waits until all of them are at the log's end; says when each was.
 async fn wait(
     machine: &mut Machine,
     connection: &mut PgConnection,
+    models: &[Kind],
     ends: &Offsets,
     meter: &Meter,
 ) -> Outcome<Vec<(&'static str, Duration)>> {
     let events = count(ends)?;
-    let progress = Progress::new("fold, sum of three models");
+    let progress = Progress::new("fold, sum of the models");
     let mut reached: Vec<(&'static str, Duration)> = Vec::new();
     let (mut before, mut changed) = (0, Instant::now());
-    while reached.len() < PROJECTORS.len() {
+    while reached.len() < models.len() {
         let at = checkpoints(connection).await?;
-        for projector in PROJECTORS {
+        for projector in models {
             let there = at.get(projector.name).is_some_and(|next| ends.iter().all(|(p, end)| next.get(p) >= Some(end)));
             if there && reached.iter().all(|(name, _)| *name != projector.name) {
                 reached.push((projector.name, meter.elapsed()));
             }
         }
-        let sum = at.values().map(count).sum::<Outcome<usize>>()?;
+        let of_models = at.iter().filter(|(name, _)| models.iter().any(|m| m.name == name.as_str()));
+        let sum = of_models.map(|(_, offsets)| count(offsets)).sum::<Outcome<usize>>()?;
         if sum != before {
             if before == 0 {
                 println!("  fold: the first batch was committed after {:.2} s", meter.elapsed().as_secs_f64());
             }
             (before, changed) = (sum, Instant::now());
         }
-        progress.at(sum, events * PROJECTORS.len());
+        progress.at(sum, events * models.len());
         machine.all_running()?;
         if changed.elapsed() > STUCK {
             return Err(format!(

@@ -118,7 +118,7 @@ const TABLE: &str = "
     CREATE TABLE bench.trip (n bigint PRIMARY KEY)";
 
 /// COPY into a table like the timeline: a primary key of random ids, an index by customer and time.
-async fn copy(machine: &Machine, told: &Arc<[Told]>) -> Outcome<Figure> {
+pub(crate) async fn copy(machine: &Machine, told: &[Told]) -> Outcome<Figure> {
     let mut connection = machine.connect("bench").await?;
     connection.execute(sqlx::raw_sql(TABLE)).await?;
     let what = "COPY alone, 5,000 rows a transaction";

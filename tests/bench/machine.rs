@@ -128,6 +128,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Ends a service at once.
+    pub(crate) async fn end(&mut self, kind: Kind) -> Outcome {
+        while let Some(at) = self.services.iter().position(|(running, _)| running.name == kind.name) {
+            let (_, mut child) = self.services.remove(at);
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
     /// Says which service has ended, if one has.
     ///
     /// # Errors

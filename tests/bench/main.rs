@@ -32,7 +32,7 @@ mod work;
 use std::{process::ExitCode, sync::Arc, time::Duration, time::Instant};
 
 use crate::{
-    machine::{COLLECTOR, Machine, QUERY},
+    machine::{COLLECTOR, Kind, Machine, PROJECTORS, QUERY},
     mix::Told,
     publish::Shape,
     table::{Figure, Limit},
@@ -43,17 +43,19 @@ use crate::{
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
-Usage: bench [--events N] [--quick] [--seed N]
+Usage: bench [--events N] [--quick] [--seed N] [--fold MODELS]
 
   --events N   events published in batches and folded from offset 0 (default 300000)
   --quick      20,000 events and short phases: does it work at all?
-  --seed N     another story with the same mix (default 1)";
+  --seed N     another story with the same mix (default 1)
+  --fold MODELS  only publish in batches and fold these models, one after another in the order named;
+               sales+service folds two at once";
 
 /// Events a second while publish-to-visible is measured.
 const STEADY_RATE: usize = 1_000;
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Plan {
     /// Published in batches.
     events: usize,
@@ -64,14 +66,17 @@ struct Plan {
     /// Published in each of the two steady phases.
     steady: usize,
     seed: u64,
+    /// Groups of models to fold, and nothing else; empty: everything.
+    folds: Vec<Vec<Kind>>,
 }
 
 impl Plan {
     fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
-        let (mut events, mut seconds, mut seed) = (300_000, 10, 1);
+        let (mut events, mut seconds, mut seed, mut folds) = (300_000, 10, 1, Vec::new());
         while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             let mut number = || {
-                let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
+                let value = value()?;
                 value
                     .replace(['_', ','], "")
                     .parse::<u64>()
@@ -81,16 +86,26 @@ impl Plan {
                 "--events" => events = usize::try_from(number()?)?.max(1_000),
                 "--seed" => seed = number()?,
                 "--quick" => (events, seconds) = (20_000, 3),
+                "--fold" => folds = value()?.split(',').map(models).collect::<Outcome<_>>()?,
                 _ => return Err(format!("{argument:?} is not known here").into()),
             }
         }
         let (at_256, one_by_one) = ((events / 5).min(60_000), (events / 60).min(5_000));
-        Ok(Self { events, at_256, one_by_one, steady: seconds * STEADY_RATE, seed })
+        Ok(Self { events, at_256, one_by_one, steady: seconds * STEADY_RATE, seed, folds })
     }
 
     fn total(&self) -> usize {
         self.events + self.at_256 + self.one_by_one + 2 * self.steady
     }
+}
+
+/// `sales+service`: models to be folded at once.
+fn models(names: &str) -> Outcome<Vec<Kind>> {
+    let model = |name: &str| {
+        let kind = PROJECTORS.into_iter().find(|kind| kind.name == name);
+        kind.ok_or_else(|| format!("{name:?} is no model; there are sales, service and customer360").into())
+    };
+    names.split('+').map(model).collect()
 }
 
 fn main() -> ExitCode {
@@ -129,7 +144,7 @@ async fn run(plan: Plan) -> Outcome {
     let mut machine = Machine::start().await?;
     let mut figures = Vec::new();
     let ended = tokio::select! {
-        ended = Box::pin(measure(&mut machine, plan, &told, &mut figures)) => ended,
+        ended = Box::pin(measure(&mut machine, &plan, &told, &mut figures)) => ended,
         interrupted = tokio::signal::ctrl_c() => Err(interrupted.err().map_or_else(|| "interrupted".into(), Into::into)),
     };
     println!("bench: ending everything");
@@ -146,7 +161,10 @@ async fn run(plan: Plan) -> Outcome {
     ended.and(stopped)
 }
 
-async fn measure(machine: &mut Machine, plan: Plan, told: &Arc<[Told]>, figures: &mut Vec<Figure>) -> Outcome {
+async fn measure(machine: &mut Machine, plan: &Plan, told: &Arc<[Told]>, figures: &mut Vec<Figure>) -> Outcome {
+    if !plan.folds.is_empty() {
+        return folds(machine, plan, told, figures).await;
+    }
     println!("bench: limits");
     let limits = limits::measure(machine, &Arc::from(&told[..plan.events]), figures).await?;
 
@@ -178,7 +196,7 @@ async fn measure(machine: &mut Machine, plan: Plan, told: &Arc<[Told]>, figures:
     }
 
     println!("bench: folding {from} events from offset 0 into three empty models");
-    fold::measure(machine, limits.copy, figures).await?;
+    fold::measure(machine, &PROJECTORS, limits.copy, figures).await?;
 
     println!("bench: publish to visible");
     machine.run(QUERY, true).await?;
@@ -188,6 +206,25 @@ async fn measure(machine: &mut Machine, plan: Plan, told: &Arc<[Told]>, figures:
         let phase = Phase { range: from..from + plan.steady, rate: STEADY_RATE, seen };
         visible::measure(machine, told, phase, limits.round_trip, figures).await?;
         from += plan.steady;
+    }
+    Ok(())
+}
+
+/// Publishes the events and folds some models: for whoever works on one of them.
+async fn folds(machine: &mut Machine, plan: &Plan, told: &Arc<[Told]>, figures: &mut Vec<Figure>) -> Outcome {
+    let copy = limits::copy(machine, &told[..plan.events]).await?;
+    let rate = copy.rate;
+    figures.push(copy);
+    machine.run(COLLECTOR, true).await?;
+    let shape = Shape { connections: 8, events: 50 };
+    let what = "publish, batches of 50, 8 connections";
+    figures.push(publish::measure(machine, told, 0..plan.events, shape, what, Limit::Itself).await?);
+    machine.end(COLLECTOR).await?;
+    for models in &plan.folds {
+        fold::measure(machine, models, rate, figures).await?;
+        for model in models {
+            machine.end(*model).await?;
+        }
     }
     Ok(())
 }

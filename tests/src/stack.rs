@@ -215,6 +215,8 @@ impl Stack {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.ready().await;
+        let log = std::fs::read_to_string(self.data.path().join("up.log")).expect("up.log");
+        assert!(!log.contains("(killed)"), "what a killed `up` left did not end when asked to:\n{}", self.log_tail());
     }
 
     async fn interrupt(&mut self) {

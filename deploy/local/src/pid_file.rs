@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::error::StackError;
 
-/// How long a leftover may take to end by itself before it is killed.
+/// How long leftovers may take to end by themselves before they are killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(20);
 
 /// How often a process that is ending is looked at.
@@ -102,7 +102,8 @@ impl DataDirLock {
     }
 }
 
-/// Ends what a run that was killed has left running for `data_dir`, and answers with the names.
+/// Ends what a run that was killed has left running for `data_dir`, and answers with the names, those that did not end
+/// by themselves marked `(killed)`.
 /// Take the [`DataDirLock`] first: this cannot tell a leftover from a run that is in progress.
 ///
 /// # Errors
@@ -117,10 +118,11 @@ pub async fn end_leftovers(data_dir: &Path) -> Result<Vec<String>, StackError> {
             // It may end between the look and the signal; then there is nothing to do.
             let _ = kill_process(left.pid, left.stop.signal());
         }
+        let deadline = tokio::time::Instant::now() + LEFTOVER_GRACE;
         for left in round {
-            end(&left).await;
+            let by_itself = end(&left, deadline).await;
             let _ = std::fs::remove_file(&left.path);
-            names.push(left.name);
+            names.push(if by_itself { left.name } else { format!("{} (killed)", left.name) });
         }
     }
     Ok(names)
@@ -140,14 +142,17 @@ impl Leftover {
     }
 }
 
-async fn end(left: &Leftover) {
-    let deadline = tokio::time::Instant::now() + LEFTOVER_GRACE;
+/// Waits for its end, kills it after the deadline, and says whether that was not needed.
+async fn end(left: &Leftover, deadline: tokio::time::Instant) -> bool {
+    let mut by_itself = true;
     while left.is_running() {
         if tokio::time::Instant::now() >= deadline {
             let _ = kill_process_group(left.pid, Signal::KILL);
+            by_itself = false;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+    by_itself
 }
 
 /// The processes named by pid files that still run. Files of processes that are gone are removed.

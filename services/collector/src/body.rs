@@ -1,4 +1,7 @@
 //! Reads a request's body within its limits: length, time, and the bytes that all requests together may hold.
+//!
+//! A client that writes while its connection is closed sees a broken pipe and not why: what is left of a body that is
+//! refused is read and thrown away first, within limits of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +32,10 @@ pub(crate) struct ReadBody {
 /// of many tiny events would hold far more memory than it was charged for.
 const EVENT_BYTES: usize = 1024;
 
+/// What is thrown away of a refused body at most, and for how long. A sender of more finds its connection closed.
+const DISCARD_BYTES_MAX: usize = 64 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl BodyReader {
     /// `bytes_max` and `events_max`: of one body. `in_flight_bytes_max`: of all being worked on, at least what one needs.
     /// `timeout`: from a request's headers to the end of its body.
@@ -39,7 +46,7 @@ impl BodyReader {
     }
 
     /// Reads a body whole. `announced`: its Content-Length, if it has one.
-    pub(crate) async fn read(&self, body: Body, announced: Option<usize>) -> Result<ReadBody, Refusal> {
+    pub(crate) async fn read(&self, body: &mut Body, announced: Option<usize>) -> Result<ReadBody, Refusal> {
         if announced.is_some_and(|length| length > self.bytes_max) {
             return Err(Refusal::TooLong { bytes_max: self.bytes_max });
         }
@@ -49,7 +56,22 @@ impl BodyReader {
         }
     }
 
-    async fn collect(&self, mut body: Body, announced: usize) -> Result<ReadBody, Refusal> {
+    /// Throws away what is left of a body.
+    pub(crate) async fn discard(body: &mut Body) {
+        let all = async {
+            let mut bytes = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+                if bytes > DISCARD_BYTES_MAX {
+                    break;
+                }
+            }
+        };
+        // Whether it ended in time or not, an answer follows.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, all).await;
+    }
+
+    async fn collect(&self, body: &mut Body, announced: usize) -> Result<ReadBody, Refusal> {
         let mut charge: Option<OwnedSemaphorePermit> = None;
         // Most bodies come in one piece, which is then taken as it is.
         let mut first = Bytes::new();
@@ -109,30 +131,33 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_are_joined_within_the_limit() {
-        let read = reader().read(chunks(&["ab", "", "cd", "efgh"]), None).await.expect("a body");
+        let read = reader().read(&mut chunks(&["ab", "", "cd", "efgh"]), None).await.expect("a body");
         assert_eq!(read.bytes, "abcdefgh");
         assert_eq!(
-            reader().read(chunks(&["abcd", "efghi"]), None).await.expect_err("long"),
+            reader().read(&mut chunks(&["abcd", "efghi"]), None).await.expect_err("long"),
             Refusal::TooLong { bytes_max: 8 }
         );
-        assert_eq!(reader().read(Body::empty(), Some(9)).await.expect_err("long"), Refusal::TooLong { bytes_max: 8 });
+        assert_eq!(
+            reader().read(&mut Body::empty(), Some(9)).await.expect_err("long"),
+            Refusal::TooLong { bytes_max: 8 }
+        );
     }
 
     #[tokio::test]
     async fn the_budget_is_shared_and_given_back() {
         let reader = reader();
-        let held = reader.read(chunks(&["abc", "def"]), Some(6)).await.expect("a body");
-        assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect_err("over"), Refusal::Busy);
+        let held = reader.read(&mut chunks(&["abc", "def"]), Some(6)).await.expect("a body");
+        assert_eq!(reader.read(&mut chunks(&["abc", "de"]), None).await.expect_err("over"), Refusal::Busy);
         drop(held);
-        assert_eq!(reader.read(chunks(&["abc", "de"]), None).await.expect("a body").bytes, "abcde");
+        assert_eq!(reader.read(&mut chunks(&["abc", "de"]), None).await.expect("a body").bytes, "abcde");
     }
 
     #[tokio::test]
     async fn events_are_charged_beside_their_bytes() {
         let reader = BodyReader::new(8, 2, 0, Duration::from_millis(50));
-        let mut body = reader.read(chunks(&["[1,2]"]), None).await.expect("a body");
+        let mut body = reader.read(&mut chunks(&["[1,2]"]), None).await.expect("a body");
         reader.charge_events(&mut body, 2).expect("one request always fits");
-        let mut other = reader.read(chunks(&["[1]"]), None).await.expect("a body");
+        let mut other = reader.read(&mut chunks(&["[1]"]), None).await.expect("a body");
         assert_eq!(reader.charge_events(&mut other, 1).expect_err("over"), Refusal::Busy);
         drop(body);
         reader.charge_events(&mut other, 1).expect("there is room again");
@@ -140,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_ends_it() {
-        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(reader().read(body, Some(4)).await.expect_err("slow"), Refusal::TooSlow { seconds: 0 });
+        let mut body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(reader().read(&mut body, Some(4)).await.expect_err("slow"), Refusal::TooSlow { seconds: 0 });
     }
 }

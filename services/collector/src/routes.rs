@@ -54,17 +54,23 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 /// `POST /events`.
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let mode = content::mode(&parts.headers);
     let label = mode.as_ref().map_or("unknown", |mode| mode.as_str());
-    let response = match publish(&app, &parts, mode, body).await {
+    let response = match publish(&app, &parts, mode, &mut body).await {
         Ok((receipt, validate_only)) => {
             if !validate_only {
                 count(&receipt);
             }
             answer(&receipt)
         }
-        Err(refusal) => refuse(&refusal),
+        Err(refusal) => {
+            // One that waits for a 100 has sent nothing yet; one that was too slow has had its time.
+            if !parts.headers.contains_key(header::EXPECT) && !matches!(refusal, Refusal::TooSlow { .. }) {
+                BodyReader::discard(&mut body).await;
+            }
+            refuse(&refusal)
+        }
     };
     ::metrics::counter!(metrics::REQUESTS_TOTAL, "status" => response.status().as_str().to_owned(), "mode" => label)
         .increment(1);
@@ -76,7 +82,7 @@ async fn publish(
     app: &App,
     parts: &Parts,
     mode: Result<Mode, Refusal>,
-    body: Body,
+    body: &mut Body,
 ) -> Result<(Receipt, bool), Refusal> {
     let mode = mode?;
     let validate_only = validate_only(parts.uri.query())?;
