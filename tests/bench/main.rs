@@ -4,7 +4,7 @@
 //! limits      Kafka alone, COPY alone, one round trip      (no service runs)
 //! publish     bench -> collector -> Kafka                  batches of 50, 256 connections, one connection
 //! fold        Kafka -> three projectors -> PostgreSQL      from offset 0, empty models
-//! visible     publish -> ... -> checkpoints, page          1,000 events a second, steadily
+//! visible     publish -> ... -> checkpoints, page          1,000 events a second, steadily; 250 with pages
 //! ```
 //!
 //! | module | responsibility |
@@ -53,6 +53,8 @@ Usage: bench [--events N] [--quick] [--seed N] [--fold MODELS]
 
 /// Events a second while publish-to-visible is measured.
 const STEADY_RATE: usize = 1_000;
+/// The same while every tenth is followed by asking for a page, which costs as much as folding some dozen events.
+const STEADY_RATE_PAGES: usize = 250;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -137,7 +139,12 @@ async fn run(plan: Plan) -> Outcome {
     if cfg!(debug_assertions) {
         println!("bench: this is a debug build; its figures say little (make bench builds with optimizations)");
     }
-    println!("bench: telling {} events about {} customers (seed {})", plan.total(), plan.total() / 10, plan.seed);
+    println!(
+        "bench: telling {} events about {} customers (seed {})",
+        plan.total(),
+        mix::customers(plan.total()),
+        plan.seed
+    );
     let told: Arc<[Told]> = mix::tell(plan.seed, plan.total()).into();
     let bytes: usize = told.iter().map(|t| t.json.len()).sum();
     println!("bench: starting Kafka and PostgreSQL");
@@ -202,10 +209,11 @@ async fn measure(machine: &mut Machine, plan: &Plan, told: &Arc<[Told]>, figures
     machine.run(QUERY, true).await?;
     // Autovacuum and the like have just been given a lot to do; they are part of life, but not all of it at once.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    for seen in [Seen::Checkpoints, Seen::Page] {
-        let phase = Phase { range: from..from + plan.steady, rate: STEADY_RATE, seen };
+    for (seen, rate) in [(Seen::Checkpoints, STEADY_RATE), (Seen::Page, STEADY_RATE_PAGES)] {
+        let events = plan.steady * rate / STEADY_RATE;
+        let phase = Phase { range: from..from + events, rate, seen };
         visible::measure(machine, told, phase, limits.round_trip, figures).await?;
-        from += plan.steady;
+        from += events;
     }
     Ok(())
 }

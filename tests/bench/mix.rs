@@ -1,5 +1,5 @@
 //! What happens at a company: mostly people looking at pages, and a tenth each of orders, cases, calls, and mails with
-//! profiles. The same seed tells the same story.
+//! profiles. Each channel knows its customer by an identifier of its own. The same seed tells the same story.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 const START: i64 = 1_772_323_200_000_000;
 /// Between two events, microseconds.
 const STEP: i64 = 50_000;
-/// One customer for so many events.
-const EVENTS_PER_CUSTOMER: usize = 10;
+/// One customer for so many events: some visits, an order, a call.
+const EVENTS_PER_CUSTOMER: usize = 25;
 /// An order, a case or a call is talked about while it is one of the last so many.
 const OPEN_ENTITIES: u64 = 500;
 
@@ -23,9 +23,14 @@ pub(crate) struct Told {
     pub(crate) subject: String,
 }
 
-/// Tells `events` events about a tenth as many customers.
+/// How many customers so many events are about.
+pub(crate) fn customers(events: usize) -> usize {
+    (events / EVENTS_PER_CUSTOMER).max(10)
+}
+
+/// Tells `events` events.
 pub(crate) fn tell(seed: u64, events: usize) -> Vec<Told> {
-    let customers = (events / EVENTS_PER_CUSTOMER).max(10);
+    let customers = customers(events);
     let mut teller = Teller { rng: StdRng::seed_from_u64(seed), customers, orders: 1, cases: 1, calls: 1, at: START };
     (0..events).map(|n| teller.event(n)).collect()
 }
@@ -43,20 +48,32 @@ impl Teller {
     fn event(&mut self, n: usize) -> Told {
         self.at += STEP;
         let customer = self.rng.random_range(0..self.customers);
-        let kind = self.rng.random_range(0..4);
-        let subject = identifier(kind, customer);
         let time = domain::time::format(self.at).expect("2026 and some days is a year of four digits");
         let (event_type, data) = self.body(n, customer, &time);
+        let (first, second) = self.known_by(event_type);
+        let subject = identifier(first, customer);
         let mut json = format!(
             r#"{{"specversion":"1.0","id":"e-{n}","source":"bench","type":"{event_type}","time":"{time}","subject":"{subject}""#
         );
-        // Every fifth names its customer by a second identifier: this is how the graph grows together.
-        if self.rng.random_ratio(1, 5) {
-            let second = identifier((kind + self.rng.random_range(1..4)) % 4, customer);
+        if let Some(second) = second {
+            let second = identifier(second, customer);
             write!(json, r#","identifiers":"{second}""#).expect("a string takes everything");
         }
         write!(json, r#","data":{data}}}"#).expect("a string takes everything");
         Told { json, subject }
+    }
+
+    /// By what a channel knows its customer, and by what else in one event of some: this is how the graph grows together.
+    fn known_by(&mut self, event_type: &str) -> (Known, Option<Known>) {
+        let (first, second, one_in) = match event_type.split('.').next() {
+            // Most visitors are not logged in; who logs in is known by both.
+            Some("web") if self.rng.random_ratio(2, 3) => (Known::Anonymous, Known::User, 10),
+            Some("web") => (Known::User, Known::Anonymous, 10),
+            Some("call") => (Known::Phone, Known::User, 10),
+            Some("case" | "email") => (Known::Email, Known::User, 10),
+            _ => (Known::User, Known::Email, 2),
+        };
+        (first, self.rng.random_ratio(1, one_in).then_some(second))
     }
 
     fn body(&mut self, n: usize, customer: usize, time: &str) -> (&'static str, String) {
@@ -175,12 +192,21 @@ impl Teller {
     }
 }
 
-fn identifier(kind: u32, customer: usize) -> String {
-    match kind {
-        0 => format!("user_id:u{customer}"),
-        1 => format!("email:customer.{customer}@mail.example"),
-        2 => format!("phone:+4930{}", 1_000_000 + customer),
-        _ => format!("anonymous_id:a-{customer}"),
+/// By what a customer is known.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    User,
+    Email,
+    Phone,
+    Anonymous,
+}
+
+fn identifier(known: Known, customer: usize) -> String {
+    match known {
+        Known::User => format!("user_id:u{customer}"),
+        Known::Email => format!("email:customer.{customer}@mail.example"),
+        Known::Phone => format!("phone:+4930{}", 1_000_000 + customer),
+        Known::Anonymous => format!("anonymous_id:a-{customer}"),
     }
 }
 

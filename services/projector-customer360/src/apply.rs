@@ -50,7 +50,7 @@ pub(crate) async fn apply(
     if voids || !sorted.lesser.is_empty() {
         return undo::apply(model, connection, identity_lock, sorted).await;
     }
-    append(model, connection, identity_lock, sorted).await?;
+    append(model, connection, identity_lock, sorted, mode).await?;
     Ok(())
 }
 
@@ -60,6 +60,7 @@ async fn append(
     connection: &mut PgConnection,
     identity_lock: i64,
     sorted: Sorted<'_>,
+    mode: Mode,
 ) -> Result<(), sqlx::Error> {
     let entries = entries(model, connection, &sorted.fresh).await?;
     timeline::write(connection, &entries).await?;
@@ -67,7 +68,7 @@ async fn append(
     sorted.listed.iter().for_each(|copy| listing.event(copy));
     listing.write(connection).await?;
     let effects: Vec<&Effects<'_>> = entries.iter().filter(|e| !e.voided).map(|e| &e.effects).collect();
-    registers::write(connection, &effects).await?;
+    registers::write(connection, &effects, mode).await?;
     graph::write(model, connection, identity_lock, &effects, Dirty::default()).await
 }
 

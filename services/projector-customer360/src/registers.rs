@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use domain::Stamp;
+use projection::Mode;
+use projection::copy::{CopyBuffer, copy_in};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -19,10 +21,14 @@ struct Claim<'e> {
 /// Profile fields by party and name: stamp and JSON value.
 pub(crate) type Fields<'e> = BTreeMap<(Uuid, &'e str), (&'e Stamp, &'e str)>;
 
-/// Writes what unvoided events set.
-pub(crate) async fn write(connection: &mut PgConnection, effects: &[&Effects<'_>]) -> Result<(), sqlx::Error> {
+/// Writes what unvoided events set. In [`Mode::Optimistic`] another worker's new row may end in a unique violation.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    effects: &[&Effects<'_>],
+    mode: Mode,
+) -> Result<(), sqlx::Error> {
     entities(connection, effects).await?;
-    touches(connection, effects).await?;
+    touches(connection, effects, mode).await?;
     profile_fields(connection, &fields(effects)).await?;
     affiliations(connection, effects).await
 }
@@ -66,8 +72,11 @@ async fn entities(connection: &mut PgConnection, effects: &[&Effects<'_>]) -> Re
     Ok(())
 }
 
-async fn touches(connection: &mut PgConnection, effects: &[&Effects<'_>]) -> Result<(), sqlx::Error> {
-    let mut last: BTreeMap<(Uuid, &str, &str), &Stamp> = BTreeMap::new();
+/// The last touches of a batch by party, channel and direction.
+type Touches<'e> = BTreeMap<(Uuid, &'e str, &'e str), &'e Stamp>;
+
+async fn touches(connection: &mut PgConnection, effects: &[&Effects<'_>], mode: Mode) -> Result<(), sqlx::Error> {
+    let mut last = Touches::new();
     for effect in effects {
         let Some((channel, direction)) = effect.touch else { continue };
         for party in effect.parties() {
@@ -78,14 +87,48 @@ async fn touches(connection: &mut PgConnection, effects: &[&Effects<'_>]) -> Res
     if last.is_empty() {
         return Ok(());
     }
+    let sql = if mode == Mode::Optimistic {
+        // An upsert looks a row up, notes that it will be inserted, and inserts it: new rows go faster by COPY.
+        insert_new_touches(connection, &mut last).await?;
+        include_str!("../sql/update_touches.sql")
+    } else {
+        include_str!("../sql/upsert_touches.sql")
+    };
+    if last.is_empty() {
+        return Ok(());
+    }
     let rows = last.iter();
-    sqlx::query(include_str!("../sql/upsert_touches.sql"))
+    sqlx::query(sql)
         .bind(rows.clone().map(|((party, ..), _)| *party).collect::<Vec<_>>())
         .bind(rows.clone().map(|((_, channel, _), _)| *channel).collect::<Vec<_>>())
         .bind(rows.clone().map(|((.., direction), _)| *direction).collect::<Vec<_>>())
         .bind(rows.map(|(_, stamp)| stamp.as_bytes()).collect::<Vec<_>>())
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Inserts the touches that are new; leaves those that are later than what is known.
+async fn insert_new_touches(connection: &mut PgConnection, last: &mut Touches<'_>) -> Result<(), sqlx::Error> {
+    let mut parties: Vec<Uuid> = last.keys().map(|(party, ..)| *party).collect();
+    parties.dedup();
+    let rows: Vec<(Uuid, String, String, Vec<u8>)> =
+        sqlx::query_as("SELECT party, channel, direction, stamp FROM touches WHERE party = ANY($1)")
+            .bind(parties)
+            .fetch_all(&mut *connection)
+            .await?;
+    let known: HashMap<(Uuid, &str, &str), &[u8]> =
+        rows.iter().map(|(p, c, d, stamp)| ((*p, c.as_str(), d.as_str()), stamp.as_slice())).collect();
+    let mut new = CopyBuffer::with_capacity(4, last.len() * 96);
+    last.retain(|touch, stamp| match known.get(touch) {
+        Some(known) => *known < stamp.as_bytes(),
+        None => {
+            let (party, channel, direction) = *touch;
+            new.begin_row().put_uuid(party).put_text(channel).put_text(direction).put_bytes(stamp.as_bytes());
+            false
+        }
+    });
+    copy_in(connection, "COPY touches (party, channel, direction, stamp) FROM STDIN BINARY", new).await?;
     Ok(())
 }
 

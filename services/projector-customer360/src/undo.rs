@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use domain::Interaction;
-use projection::{ApplyError, Event};
+use projection::{ApplyError, Event, Mode};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -66,7 +66,7 @@ async fn rewrite(
 
     let restored: Vec<Effects<'_>> = restored.iter().map(|s| Effects::of(&s.interaction, &model.namespace)).collect();
     let live: Vec<&Effects<'_>> = entries.iter().filter(|e| !e.voided).map(|e| &e.effects).chain(&restored).collect();
-    registers::write(connection, &live).await?;
+    registers::write(connection, &live, Mode::Exclusive).await?;
     graph::write(model, connection, identity_lock, &live, dirty).await?;
     Ok(())
 }

@@ -18,7 +18,7 @@
 pub mod folds;
 mod tables;
 
-use domain::Entity;
+use domain::{Brief, Entity};
 use projection::{
     ApplyError, Batch, BatchTx, Mode, ReadModel,
     bounded::{self, Bounded, Change, Fact, Kind},
@@ -64,6 +64,10 @@ impl ReadModel for Service {
 
     fn settings(&self) -> String {
         format!("facts_max={}", bounded::FACTS_MAX)
+    }
+
+    fn needs(&self, brief: &Brief<'_>) -> bool {
+        bounded::needs::<Self>(brief)
     }
 
     async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {

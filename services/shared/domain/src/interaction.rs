@@ -1,6 +1,9 @@
 //! A record of the log, decoded: the interaction as every fold sees it.
 
-use prost::Message;
+use prost::{
+    DecodeError as WireError, Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
 use rapport_proto::{catalogue, v1};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -55,6 +58,68 @@ impl Subject {
     }
 }
 
+/// What tells whether a fold needs to see an event whole. Read without decoding the rest of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brief<'v> {
+    /// `id`, as published.
+    pub id: Option<&'v str>,
+    /// `source`, as published.
+    pub source: Option<&'v str>,
+    /// `type`, as it stands in the log.
+    pub r#type: Option<&'v str>,
+    /// `correlationid`, as published.
+    pub correlation_id: Option<&'v str>,
+}
+
+/// Numbers of fields of `rapport.v1.Interaction`.
+const ID: u32 = 2;
+const SOURCE: u32 = 3;
+const TYPE: u32 = 4;
+const CORRELATION_ID: u32 = 11;
+
+impl<'v> Brief<'v> {
+    /// Reads it out of a record's value.
+    fn read(value: &'v [u8]) -> Result<Self, WireError> {
+        let (mut brief, mut rest) = (Self::default(), value);
+        while !rest.is_empty() {
+            let (number, wire_type) = decode_key(&mut rest)?;
+            let field = match number {
+                ID => &mut brief.id,
+                SOURCE => &mut brief.source,
+                TYPE => &mut brief.r#type,
+                CORRELATION_ID => &mut brief.correlation_id,
+                _ => {
+                    skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+                    continue;
+                }
+            };
+            #[expect(deprecated, reason = "prost has no other way to make its error")]
+            let broken = |what: &'static str| WireError::new(what);
+            if wire_type != WireType::LengthDelimited {
+                return Err(broken("a text is none"));
+            }
+            let length = decode_varint(&mut rest)?;
+            let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+            let (text, after) = rest.split_at(length.ok_or_else(|| broken("a text ends beyond its record"))?);
+            *field = Some(std::str::from_utf8(text).map_err(|_| broken("a text is not UTF-8"))?);
+            rest = after;
+        }
+        Ok(brief)
+    }
+
+    /// Whether it names an entity of such a kind, or might.
+    pub fn names(&self, of: impl Fn(&str) -> bool) -> bool {
+        let correlated = self.correlation_id.and_then(|c| c.split_once(':')).is_some_and(|(kind, _)| of(kind));
+        let fields = self.r#type.and_then(catalogue::by_name).map_or(&[][..], |t| t.fields);
+        correlated || fields.iter().filter_map(|f| f.entity).any(&of)
+    }
+
+    /// Whether it takes back another event.
+    pub fn is_void(&self) -> bool {
+        self.r#type.and_then(catalogue::by_name).is_some_and(|t| t.name == "interaction.voided")
+    }
+}
+
 /// What an event is about besides people: `order:77`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entity {
@@ -105,6 +170,28 @@ impl Interaction {
     /// Decodes a record's value. `received_at` (microseconds UTC) is the record's header, not part of the value.
     pub fn decode(value: &[u8], received_at: i64, namespace: &Namespace) -> Result<Self, DecodeError> {
         let wire = v1::Interaction::decode(value)?;
+        Self::from_wire(wire, Sha256::digest(value).into(), received_at, namespace)
+    }
+
+    /// Decodes whole what `needs` says yes to; of anything else the interaction holds its ids, its type and its hash, as
+    /// if nothing more had been published.
+    pub fn decode_needed(
+        value: &[u8],
+        received_at: i64,
+        namespace: &Namespace,
+        needs: impl FnOnce(&Brief<'_>) -> bool,
+    ) -> Result<Self, DecodeError> {
+        let brief = Brief::read(value)?;
+        if needs(&brief) {
+            return Self::decode(value, received_at, namespace);
+        }
+        let text = |text: Option<&str>, what| text.map(str::to_owned).ok_or(DecodeError::Missing(what));
+        let wire = v1::Interaction {
+            source: Some(text(brief.source, "source")?),
+            id: Some(text(brief.id, "id")?),
+            r#type: Some(text(brief.r#type, "type")?),
+            ..v1::Interaction::default()
+        };
         Self::from_wire(wire, Sha256::digest(value).into(), received_at, namespace)
     }
 
@@ -257,7 +344,40 @@ mod tests {
 
     use super::*;
 
+    fn order() -> v1::Interaction {
+        let json = r#"{"specversion":"1.0","id":"e-1","source":"shop","type":"order.placed","time":"2026-03-01T10:00:00Z",
+            "subject":"email:ann@example.com","correlationid":"case:7","data":{"order_id":"1","lines":[]}}"#;
+        rapport_proto::json::read(json.as_bytes()).expect("an order")
+    }
+
+    #[test]
+    fn what_is_not_needed_keeps_its_identity() {
+        let namespace = Namespace::new(uuid::Uuid::from_u128(7));
+        let value = order().encode_to_vec();
+        let whole = Interaction::decode(&value, 5, &namespace).expect("whole");
+        let asked = |needed: bool, kinds: &'static [&str]| {
+            Interaction::decode_needed(&value, 5, &namespace, |brief| {
+                assert_eq!((brief.names(|kind| kinds.contains(&kind)), brief.is_void()), (needed, false), "{kinds:?}");
+                needed
+            })
+            .expect("decoded")
+        };
+        assert_eq!(asked(true, &["order"]).wire, whole.wire);
+        assert_eq!(asked(true, &["call", "case"]).entities, whole.entities);
+        let brief = asked(false, &["call"]);
+        assert_eq!((brief.event_id, brief.copy_order()), (whole.event_id, whole.copy_order()));
+        assert_eq!((brief.entities.len(), brief.subject, brief.wire.subject), (0, None, None));
+    }
+
     proptest! {
+        #[test]
+        fn a_brief_of_garbage_is_an_error_or_nothing(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            // What prost refuses at the top may pass here, never the other way round.
+            if v1::Interaction::decode(value.as_slice()).is_ok() {
+                prop_assert!(Brief::read(&value).is_ok());
+            }
+        }
+
         #[test]
         fn list_entries_read_back(entries in proptest::collection::vec("[a-z:@%,ä]{1,10}", 0..5)) {
             let written: Vec<_> = entries.iter().map(|e| list_entry(e)).collect();

@@ -25,6 +25,6 @@ pub mod time;
 
 pub use identifier::{Identifier, Kind};
 pub use ids::{EventId, Namespace};
-pub use interaction::{Entity, Interaction, Subject};
+pub use interaction::{Brief, Entity, Interaction, Subject};
 pub use position::Position;
 pub use stamp::Stamp;

@@ -26,7 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 
-use domain::{Entity, Stamp};
+use domain::{Brief, Entity, Stamp};
 use futures::TryStreamExt;
 use prost::Message;
 use rapport_proto::v1;
@@ -192,6 +192,11 @@ pub async fn apply<B: Bounded>(model: &B, cx: &mut BatchTx<'_>, batch: &Batch, m
         }
         Mode::Exclusive => revise(model, cx, events).await.map_err(ApplyError::Database),
     }
+}
+
+/// Whether a model of bounded entities needs an event: [`crate::ReadModel::needs`].
+pub fn needs<B: Bounded>(brief: &Brief<'_>) -> bool {
+    brief.names(|kind| B::KINDS.iter().any(|k| k.kind == kind))
 }
 
 fn names_one<B: Bounded>(event: &Event) -> bool {

@@ -1,5 +1,6 @@
 //! Reading and decoding ahead of the fold: while one batch commits, the next is being decoded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Namespace;
@@ -8,6 +9,7 @@ use event_log::{Log, ReadError, Reader, ReaderOptions, Topic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::model::ReadModel;
 use crate::unit::Decoded;
 
 /// Records decoded at once; after them other tasks get their turn.
@@ -43,11 +45,16 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn open(log: &Log, from: &Offsets, options: &ReaderOptions) -> Result<Self, ReadError> {
+    pub(crate) fn open<M: ReadModel>(
+        model: &Arc<M>,
+        log: &Log,
+        from: &Offsets,
+        options: &ReaderOptions,
+    ) -> Result<Self, ReadError> {
         let reader = Reader::open(log, Topic::Log, from, options)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let mut task = JoinSet::new();
-        task.spawn(decode(reader, *log.namespace(), sender));
+        task.spawn(decode(Arc::clone(model), reader, *log.namespace(), sender));
         Ok(Self { chunks, failed: None, _task: task })
     }
 
@@ -80,14 +87,19 @@ impl Feed {
     }
 }
 
-async fn decode(mut reader: Reader, namespace: Namespace, sender: mpsc::Sender<Result<Taken, ReadError>>) {
+async fn decode<M: ReadModel>(
+    model: Arc<M>,
+    mut reader: Reader,
+    namespace: Namespace,
+    sender: mpsc::Sender<Result<Taken, ReadError>>,
+) {
+    let decoded = |record| Decoded::new(record, &namespace, |brief| model.needs(brief));
     loop {
         let chunk = match reader.next(CHUNK_RECORDS_MAX, CHUNK_BYTES_MAX, WAIT).await {
             Ok(fetched) if fetched.is_empty() => continue,
-            Ok(fetched) => Ok(Taken {
-                decoded: fetched.records.into_iter().map(|record| Decoded::new(record, &namespace)).collect(),
-                at_end: fetched.at_end,
-            }),
+            Ok(fetched) => {
+                Ok(Taken { decoded: fetched.records.into_iter().map(decoded).collect(), at_end: fetched.at_end })
+            }
             Err(error) => Err(error),
         };
         let failed = chunk.is_err();

@@ -102,7 +102,7 @@ impl Folder {
                     units.push_front(Unit::set_aside(record, reason));
                 }
                 Attempt::Poison { event, .. } => {
-                    for part in unit.split(event, &self.namespace).into_iter().rev() {
+                    for part in unit.split(event, &self.namespace, |brief| model.needs(brief)).into_iter().rev() {
                         units.push_front(part);
                     }
                 }

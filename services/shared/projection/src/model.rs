@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
-use domain::Interaction;
+use domain::{Brief, Interaction};
 use sqlx::PgConnection;
 
 use crate::batch::Batch;
@@ -18,7 +18,7 @@ pub struct Event {
     pub offset: i64,
     /// The record's value as published: what its hash covers.
     pub value: Bytes,
-    /// What it says.
+    /// What it says; of an event that the model does not need ([`ReadModel::needs`]) ids, type and hash only.
     pub interaction: Interaction,
 }
 
@@ -111,6 +111,14 @@ pub trait ReadModel: Send + Sync + 'static {
 
     /// The settings its folds use, as canonical text: part of the definition. Empty if there are none.
     fn settings(&self) -> String;
+
+    /// Whether it has to see an event whole. Decoding is a third of a projector's work, and most events are nothing to
+    /// most models; but every model is told of every event's identity, because of two differing copies only one counts.
+    /// Depends on nothing but the event. Voids are always needed.
+    fn needs(&self, brief: &Brief<'_>) -> bool {
+        let _ = brief;
+        true
+    }
 
     /// Folds a batch. Facts are written before anything is derived; rows are locked in key order.
     fn apply(

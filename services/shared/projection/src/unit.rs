@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Interaction, Namespace};
+use domain::{Brief, Interaction, Namespace};
 use event_log::Record;
 use sha2::{Digest as _, Sha256};
 
@@ -28,11 +28,13 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    pub(crate) fn new(record: Record, namespace: &Namespace) -> Self {
+    /// `needs`: whether the model has to see an event whole.
+    pub(crate) fn new(record: Record, namespace: &Namespace, needs: impl Fn(&Brief<'_>) -> bool) -> Self {
         let content = if record.created {
             Content::Created
         } else {
-            match Interaction::decode(&record.value, record.received_at, namespace) {
+            let needs = |brief: &Brief<'_>| brief.is_void() || needs(brief);
+            match Interaction::decode_needed(&record.value, record.received_at, namespace, needs) {
                 Ok(interaction) => Content::Event(Box::new(interaction)),
                 Err(error) => Content::Broken(error.to_string()),
             }
@@ -98,7 +100,12 @@ impl Unit {
 
     /// In parts: around the record that was refused, where it is known, else in halves. Each is decoded again: this is
     /// rare, and keeping what was decoded would cost every batch.
-    pub(crate) fn split(self, refused: Option<usize>, namespace: &Namespace) -> Vec<Self> {
+    pub(crate) fn split(
+        self,
+        refused: Option<usize>,
+        namespace: &Namespace,
+        needs: impl Fn(&Brief<'_>) -> bool,
+    ) -> Vec<Self> {
         let at = refused.and_then(|event| {
             let event = self.batch.events.get(event)?;
             self.records.iter().position(|r| (r.partition, r.offset) == (event.partition, event.offset))
@@ -110,7 +117,7 @@ impl Unit {
         [&self.records[..from], &self.records[from..to], &self.records[to..]]
             .into_iter()
             .filter(|part| !part.is_empty())
-            .map(|part| Self::new(part.iter().map(|r| Decoded::new(r.clone(), namespace)).collect()))
+            .map(|part| Self::new(part.iter().map(|r| Decoded::new(r.clone(), namespace, &needs)).collect()))
             .collect()
     }
 

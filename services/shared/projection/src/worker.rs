@@ -254,7 +254,8 @@ impl<M: ReadModel> Worker<M> {
         assigned_until: Instant,
     ) -> Result<(), End> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
-        let mut feed = Feed::open(&self.log, &from, &self.reader).map_err(|error| self.read_failed(error))?;
+        let mut feed =
+            Feed::open(&self.model, &self.log, &from, &self.reader).map_err(|error| self.read_failed(error))?;
         loop {
             let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
             let taken = tokio::select! {
