@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::position::Offsets;
-use event_log::{Appender, AppenderOptions, Log, NewRecord, Reader, ReaderOptions, Topic};
+use event_log::{Appender, AppenderOptions, Log, NewRecord, Reader, Topic};
 use projection::copy::{CopyBuffer, copy_in};
 use sqlx::Executor;
 use tokio::task::JoinSet;
@@ -161,12 +161,12 @@ fn row(rows: &mut CopyBuffer, n: usize, told: &Told) {
 
 /// One record at a time: appended, read by somebody who waits for it, written to a table, committed.
 async fn round_trip(machine: &Machine, told: &Arc<[Told]>) -> Outcome<(Figure, Duration)> {
-    let log = machine.log(Some("trip")).await?;
+    // As fast as it goes, whatever that costs; projectors let records gather.
+    let eager = [("fetch.min.bytes", "1"), ("fetch.wait.max.ms", "100")];
+    let log = machine.log_with(Some("trip"), &eager).await?;
     let appender = Appender::open(&log, AppenderOptions::default())?;
     let ends: Offsets = log.ends().await?;
-    // As fast as it goes, whatever that costs; projectors let records gather.
-    let eager = ReaderOptions { fetch_bytes_min: 1, fetch_wait_ms_max: 100, ..ReaderOptions::default() };
-    let mut reader = Reader::open(&log, Topic::Log, &ends, &eager)?;
+    let mut reader = Reader::open(&log, Topic::Log, &ends)?;
     let mut connection = machine.connect("bench").await?;
     let what = "append, read, write a row, one by one";
     let progress = Progress::new(what);

@@ -164,7 +164,13 @@ impl Machine {
 
     /// The log of the product, or one of the benchmark's own beside it.
     pub(crate) async fn log(&self, beside: Option<&str>) -> Outcome<Log> {
+        self.log_with(beside, &[]).await
+    }
+
+    /// The same with properties of librdkafka.
+    pub(crate) async fn log_with(&self, beside: Option<&str>, properties: &[(&str, &str)]) -> Outcome<Log> {
         let mut options = LogOptions::new(self.brokers());
+        options.properties = properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         if let Some(name) = beside {
             options.topic = format!("bench.{name}");
             options.rejected_topic = format!("bench.{name}.rejected");

@@ -94,7 +94,8 @@ impl Appender {
     /// Connects to topics that may not be a log yet.
     pub(crate) fn connect(log: &LogOptions, options: AppenderOptions) -> Result<Self, LogError> {
         let producer = Arc::new(producer(log, &options)?);
-        let asker = log.client(&[]).create_with_context(Reports).map_err(|e| LogError::Configuration(e.to_string()))?;
+        let asker =
+            log.client(&[], &[]).create_with_context(Reports).map_err(|e| LogError::Configuration(e.to_string()))?;
         let inner =
             Inner { log: log.clone(), options, producer: RwLock::new(producer), replacing: Mutex::new(()), asker };
         Ok(Self { inner: Arc::new(inner) })
@@ -224,20 +225,22 @@ impl Appender {
 
 fn producer(log: &LogOptions, options: &AppenderOptions) -> Result<Producer, LogError> {
     let timeout_ms = options.timeout.as_millis().max(10).to_string();
-    let config = log.client(&[
-        ("acks", "all"),
-        ("enable.idempotence", "true"),
-        // Java's partitioner: whoever produces with the same key meets the same partition.
-        ("partitioner", "murmur2_random"),
-        ("compression.type", "lz4"),
-        ("linger.ms", &options.linger_ms.to_string()),
-        ("max.in.flight.requests.per.connection", &options.in_flight_max.clamp(1, 5).to_string()),
-        ("message.timeout.ms", &timeout_ms),
-        ("queue.buffering.max.messages", &options.queue_records_max.to_string()),
-        ("queue.buffering.max.kbytes", &(options.queue_bytes_max / 1024).max(1).to_string()),
-        ("message.max.bytes", "4194304"),
-        ("reconnect.backoff.max.ms", "1000"),
-    ]);
+    let usual = [("compression.type", "lz4"), ("reconnect.backoff.max.ms", "1000")];
+    let config = log.client(
+        &usual,
+        &[
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            // Java's partitioner: whoever produces with the same key meets the same partition.
+            ("partitioner", "murmur2_random"),
+            ("linger.ms", &options.linger_ms.to_string()),
+            ("max.in.flight.requests.per.connection", &options.in_flight_max.clamp(1, 5).to_string()),
+            ("message.timeout.ms", &timeout_ms),
+            ("queue.buffering.max.messages", &options.queue_records_max.to_string()),
+            ("queue.buffering.max.kbytes", &(options.queue_bytes_max / 1024).max(1).to_string()),
+            ("message.max.bytes", "4194304"),
+        ],
+    );
     config
         .create_with_context::<_, ThreadedProducer<Deliveries>>(Deliveries::default())
         .map_err(|e| LogError::Configuration(e.to_string()))

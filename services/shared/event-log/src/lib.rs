@@ -25,5 +25,5 @@ pub use appender::{AppendError, Appender, AppenderOptions};
 pub use error::LogError;
 pub use log::{Log, LogOptions, Topic, Watermarks};
 pub use range::{RangeReader, Start};
-pub use reader::{Fetched, ReadError, Reader, ReaderOptions};
+pub use reader::{Fetched, ReadError, Reader};
 pub use record::{NewRecord, Record};

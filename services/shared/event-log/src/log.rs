@@ -62,10 +62,13 @@ impl LogOptions {
         }
     }
 
-    /// A client's configuration: the user's properties, then what must hold.
-    pub(crate) fn client(&self, must: &[(&str, &str)]) -> ClientConfig {
+    /// A client's configuration: what is usual, the user's properties, then what must hold.
+    pub(crate) fn client(&self, usual: &[(&str, &str)], must: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "rapport");
+        for (name, value) in usual {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.properties {
             config.set(name, value);
         }
@@ -302,7 +305,7 @@ fn retry<T>(options: &LogOptions, mut attempt: impl FnMut() -> Result<T, LogErro
 fn asker(options: &LogOptions) -> Result<Client, LogError> {
     // Without a group id no consumer group is ever joined; the client only answers questions.
     options
-        .client(&[("enable.auto.commit", "false")])
+        .client(&[], &[("enable.auto.commit", "false")])
         .create_with_context(Reports)
         .map_err(|e| LogError::Configuration(e.to_string()))
 }
@@ -372,7 +375,7 @@ async fn append_created(options: &LogOptions) -> Result<(), LogError> {
 
 async fn create_topics(options: &LogOptions) -> Result<(), LogError> {
     let admin: AdminClient<DefaultClientContext> =
-        options.client(&[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
+        options.client(&[], &[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
     let insync = if options.replication >= 3 { "2" } else { "1" };
     let topics = [(&options.topic, options.partitions), (&options.rejected_topic, 1)].map(|(name, partitions)| {
         NewTopic::new(name, partitions, TopicReplication::Fixed(options.replication))
@@ -406,8 +409,7 @@ fn read_at(options: &LogOptions, topic: &str, offsets: &Offsets) -> Result<BTree
     if offsets.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let consumer = reader::consumer(options, topic, offsets, &reader::ReaderOptions::default())
-        .map_err(|e| options.unreachable(e))?;
+    let consumer = reader::consumer(options, topic, offsets).map_err(|e| options.unreachable(e))?;
     let found = poll_at(&consumer, offsets.clone());
     reader::let_go(consumer);
     found.ok_or_else(|| options.unreachable("a record that was asked for did not come in time"))

@@ -6,7 +6,7 @@ use domain::position::Offsets;
 
 use crate::error::LogError;
 use crate::log::{Log, Topic};
-use crate::reader::{ReadError, Reader, ReaderOptions};
+use crate::reader::{ReadError, Reader};
 use crate::record::Record;
 
 const RECORDS_MAX: usize = 1000;
@@ -59,8 +59,7 @@ impl RangeReader {
             from.iter().filter_map(|(p, o)| marks.get(p).filter(|w| *o < w.end).map(|w| (*p, w.end))).collect();
         let from: Offsets =
             if follow { from } else { from.into_iter().filter(|(p, _)| left.contains_key(p)).collect() };
-        let reader =
-            if from.is_empty() { None } else { Some(Reader::open(log, topic, &from, &ReaderOptions::default())?) };
+        let reader = if from.is_empty() { None } else { Some(Reader::open(log, topic, &from)?) };
         Ok(Self { reader, left, follow })
     }
 

@@ -24,24 +24,18 @@ const CHUNKS_MAX: usize = 4;
 /// The reading thread looks this often whether it should stop.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How eagerly the log is fetched. By default a broker gathers what comes in within some milliseconds: answering each
-/// record by itself costs it and its readers ten times as much processor time, and the records wait for their
-/// transactions anyway.
-#[derive(Clone, Debug)]
-pub struct ReaderOptions {
-    /// A broker answers a fetch as soon as it has this many bytes …
-    pub fetch_bytes_min: u32,
-    /// … or this many milliseconds have passed.
-    pub fetch_wait_ms_max: u32,
-    /// What the client may hold before it stops fetching, KiB.
-    pub queue_kbytes_max: u32,
-}
-
-impl Default for ReaderOptions {
-    fn default() -> Self {
-        Self { fetch_bytes_min: 64 * 1024, fetch_wait_ms_max: 20, queue_kbytes_max: 16 * 1024 }
-    }
-}
+/// How the log is fetched, unless the user says otherwise. A broker gathers what comes in within some milliseconds:
+/// answering each record by itself costs it and its readers ten times as much processor time, and the records wait for
+/// their transaction anyway.
+const USUAL: &[(&str, &str)] = &[
+    ("fetch.min.bytes", "65536"),
+    ("fetch.wait.max.ms", "20"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.error.backoff.ms", "100"),
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("reconnect.backoff.max.ms", "1000"),
+];
 
 /// Why reading ended.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +95,9 @@ impl Reader {
     ///
     /// # Errors
     /// The client refuses its configuration.
-    pub fn open(log: &Log, topic: Topic, from: &Offsets, options: &ReaderOptions) -> Result<Self, ReadError> {
-        let consumer = consumer(log.options(), log.topic(topic), from, options)
-            .map_err(|e| ReadError::Configuration(e.to_string()))?;
+    pub fn open(log: &Log, topic: Topic, from: &Offsets) -> Result<Self, ReadError> {
+        let consumer =
+            consumer(log.options(), log.topic(topic), from).map_err(|e| ReadError::Configuration(e.to_string()))?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread_stopping = Arc::clone(&stopping);
@@ -157,30 +151,21 @@ impl Reader {
 }
 
 /// A client assigned to exactly these offsets.
-pub(crate) fn consumer(
-    options: &LogOptions,
-    topic: &str,
-    from: &Offsets,
-    reader: &ReaderOptions,
-) -> Result<Client, KafkaError> {
+pub(crate) fn consumer(options: &LogOptions, topic: &str, from: &Offsets) -> Result<Client, KafkaError> {
     let consumer: Client = options
-        .client(&[
-            // A name is required where partitions are assigned by hand; no group is joined and no offset committed.
-            ("group.id", "rapport"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "error"),
-            ("isolation.level", "read_committed"),
-            ("check.crcs", "true"),
-            ("enable.partition.eof", "true"),
-            ("fetch.queue.backoff.ms", "5"),
-            ("queued.min.messages", "10000"),
-            ("queued.max.messages.kbytes", &reader.queue_kbytes_max.to_string()),
-            ("fetch.wait.max.ms", &reader.fetch_wait_ms_max.to_string()),
-            ("fetch.min.bytes", &reader.fetch_bytes_min.to_string()),
-            ("fetch.error.backoff.ms", "100"),
-            ("reconnect.backoff.max.ms", "1000"),
-        ])
+        .client(
+            USUAL,
+            &[
+                // A name is required where partitions are assigned by hand; no group is joined and no offset committed.
+                ("group.id", "rapport"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("isolation.level", "read_committed"),
+                ("check.crcs", "true"),
+                ("enable.partition.eof", "true"),
+            ],
+        )
         .create_with_context(Reports)?;
     let mut assignment = TopicPartitionList::with_capacity(from.len());
     for (partition, offset) in from {

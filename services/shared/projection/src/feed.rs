@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Namespace;
 use domain::position::Offsets;
-use event_log::{Log, ReadError, Reader, ReaderOptions, Topic};
+use event_log::{Log, ReadError, Reader, Topic};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -45,13 +45,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn open<M: ReadModel>(
-        model: &Arc<M>,
-        log: &Log,
-        from: &Offsets,
-        options: &ReaderOptions,
-    ) -> Result<Self, ReadError> {
-        let reader = Reader::open(log, Topic::Log, from, options)?;
+    pub(crate) fn open<M: ReadModel>(model: &Arc<M>, log: &Log, from: &Offsets) -> Result<Self, ReadError> {
+        let reader = Reader::open(log, Topic::Log, from)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let mut task = JoinSet::new();
         task.spawn(decode(Arc::clone(model), reader, *log.namespace(), sender));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::position::Offsets;
-use event_log::{Log, LogError, ReaderOptions};
+use event_log::{Log, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,8 +34,6 @@ pub struct ProjectorOptions {
     pub batch_events_max: usize,
     /// How long a worker may be silent before others take its partitions.
     pub lease_ttl: Duration,
-    /// How eagerly the log is fetched.
-    pub reader: ReaderOptions,
     /// The zone in which reports cut days; `None` leaves it as it is.
     pub reporting_timezone: Option<String>,
 }
@@ -48,7 +46,6 @@ impl ProjectorOptions {
             workers: 1,
             batch_events_max: 5000,
             lease_ttl: Duration::from_secs(10),
-            reader: ReaderOptions::default(),
             reporting_timezone: None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::position::Offsets;
-use event_log::{Log, ReadError, ReaderOptions, Topic};
+use event_log::{Log, ReadError, Topic};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -45,7 +45,6 @@ pub(crate) struct Worker<M> {
     leases: Leases,
     database_url: String,
     batch_events_max: usize,
-    reader: ReaderOptions,
     status: Status,
 }
 
@@ -82,7 +81,6 @@ impl<M: ReadModel> Worker<M> {
             leases: Leases { generation, worker: Uuid::new_v4(), ttl: options.lease_ttl },
             database_url: options.database_url.clone(),
             batch_events_max: options.batch_events_max.max(1),
-            reader: options.reader.clone(),
             status,
         }
     }
@@ -254,8 +252,7 @@ impl<M: ReadModel> Worker<M> {
         assigned_until: Instant,
     ) -> Result<(), End> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
-        let mut feed =
-            Feed::open(&self.model, &self.log, &from, &self.reader).map_err(|error| self.read_failed(error))?;
+        let mut feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
         loop {
             let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
             let taken = tokio::select! {

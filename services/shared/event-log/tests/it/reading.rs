@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::position::Offsets;
-use event_log::{NewRecord, RangeReader, ReadError, Reader, ReaderOptions, Record, Start, Topic};
+use event_log::{NewRecord, RangeReader, ReadError, Reader, Record, Start, Topic};
 
 use crate::setup::{self, WAIT};
 
@@ -29,7 +29,7 @@ async fn what_was_appended_is_read_in_order() {
     let (log, appender) = setup::log().await;
     let places = setup::append(&appender, (0..500).map(|n| format!("key{n}"))).await;
     let from: Offsets = log.starts().await.expect("the log answers");
-    let mut reader = Reader::open(&log, Topic::Log, &from, &ReaderOptions::default()).expect("the reader starts");
+    let mut reader = Reader::open(&log, Topic::Log, &from).expect("the reader starts");
     let records = to_the_end(&mut reader, 3).await;
     assert_eq!(records.len(), 501);
     let mut next: BTreeMap<i32, i64> = BTreeMap::new();
@@ -84,8 +84,7 @@ async fn an_interaction_carries_its_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_do_not_exist_end_the_reading() {
     let (log, _appender) = setup::log().await;
-    let mut reader = Reader::open(&log, Topic::Log, &Offsets::from([(0, 1000)]), &ReaderOptions::default())
-        .expect("the reader starts");
+    let mut reader = Reader::open(&log, Topic::Log, &Offsets::from([(0, 1000)])).expect("the reader starts");
     let error = loop {
         match reader.next(10, 1 << 20, ALL).await {
             Ok(fetched) => assert!(fetched.is_empty(), "{fetched:?}"),
