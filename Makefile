@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # Arguments for `rapport up`: make run UP="--port-base 8000"
 UP ?=
-# Arguments for the test programs: make test T="projector_sales"
+# Arguments for the test programs, such as a part of the tests' names: make test T="convergence"
 T ?=
 
 # Always the whole workspace: a part of it would choose other features and build librdkafka again.

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
@@ -11,6 +10,7 @@ use std::{
 use event_log::{Log, LogOptions};
 use local_stack::{KafkaOptions, Lifetime, PostgresOptions, Server};
 use sqlx::PgConnection;
+use system_tests::stack::command;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -57,7 +57,7 @@ impl Machine {
     pub(crate) async fn start() -> Outcome<Self> {
         let artifacts = local_stack::fetch(&test_kit::stack_dir(), |line| println!("  {line}")).await?;
         let dir = tempfile::Builder::new().prefix("rapport-bench-").tempdir()?;
-        let base = free_ports();
+        let base = local_stack::free_ports(PORTS)?;
         let kafka =
             KafkaOptions { lifetime: Lifetime::WithParent, ..KafkaOptions::new(dir.path(), base + 4, base + 5) };
         let postgres = PostgresOptions { lifetime: Lifetime::WithParent, ..PostgresOptions::new(dir.path(), base + 3) };
@@ -95,7 +95,7 @@ impl Machine {
             );
         }
         let output = File::options().create(true).append(true).open(self.output(kind))?;
-        let child = Command::new(program)
+        let child = Command::from(command(program))
             .args(kind.arguments)
             .current_dir(self.dir.path())
             .env("RAPPORT_DATA_DIR", self.dir.path())
@@ -209,15 +209,5 @@ impl Machine {
         let text = std::fs::read_to_string(self.output(kind)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
-    }
-}
-
-/// A block of ports that nobody listens on.
-fn free_ports() -> u16 {
-    loop {
-        let base = 40_000 + rand::random_range(0..900) * PORTS;
-        if (0..PORTS).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok()) {
-            return base;
-        }
     }
 }

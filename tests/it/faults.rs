@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use system_tests::{
     load::{Load, caught_up, check},
-    stack::{Stack, binary},
+    stack::{Stack, binary, command},
 };
 
 /// What is killed; each at least `ROUNDS` times.
-const VICTIMS: [&str; 6] = ["sales", "service", "customer360", "collector", "kafka", "postgres"];
-/// Rounds over all victims: 24 kills.
+const VICTIMS: [&str; 7] = ["sales", "service", "customer360", "collector", "query", "kafka", "postgres"];
+/// Rounds over all victims: 28 kills.
 const ROUNDS: usize = 4;
 /// What may pass until a killed process runs again.
 const RESTART: Duration = Duration::from_secs(60);
+/// Far above a deadline of seconds, however busy the machine, and far below the one that stacks usually have here.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pid file's name of a victim.
 fn process(stack: &Stack, victim: &str) -> String {
@@ -26,7 +28,8 @@ fn process(stack: &Stack, victim: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_moments() {
-    let mut stack = Stack::start().await;
+    // The usual deadline: what it cuts off is sent again, so that copies come in too.
+    let mut stack = Stack::start_with(&[("publish_timeout_ms", "5000")]).await;
     let load = Load::start(&stack, 3);
     let mut rng = StdRng::seed_from_u64(24);
     let mut kills = 0;
@@ -56,7 +59,11 @@ async fn killed_at_random_moments() {
         report.refused,
         report.longest_stall
     );
-    assert!(kills >= 20 && report.acknowledged.len() > 1_000, "{kills} kills, {} events", report.acknowledged.len());
+    assert!(
+        kills == ROUNDS * VICTIMS.len() && report.acknowledged.len() > 1_000,
+        "{kills} kills, {} events",
+        report.acknowledged.len()
+    );
     stack.stop().await;
 }
 
@@ -66,8 +73,8 @@ async fn killed_at_random_moments() {
 async fn a_stopped_projector_is_replaced_and_fenced() {
     let stack = Stack::start_with(&[("lease_ttl_ms", "2000")]).await;
     let load = Load::start(&stack, 2);
-    let base = stack.port_base() + 2_000;
-    let mut second = std::process::Command::new(binary())
+    let base = local_stack::free_ports(20).expect("a block of ports is free");
+    let mut second = command(binary())
         .args(["projector", "sales"])
         .env("RAPPORT_PORT_BASE", base.to_string())
         .env("RAPPORT_KAFKA", stack.kafka())
@@ -108,29 +115,33 @@ async fn kafka_and_postgresql_away() {
         serde_json::json!({"specversion": "1.0", "id": id, "source": "away", "type": "order.placed",
             "subject": "email:away@example.com", "data": {"order_id": id, "lines": []}})
     };
-    assert_eq!(stack.publish(&event("before")).await.status, 200);
+    // On a busy machine a deadline that short may pass while all is well.
+    let published = async |id: &str| {
+        let end = Instant::now() + RESTART;
+        loop {
+            let answer = stack.publish(&event(id)).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            assert!(answer.status == 503 && Instant::now() < end, "{answer:?}");
+        }
+    };
+    published("before").await;
 
     assert!(stack.signal("kafka", "STOP"));
     let asked = Instant::now();
     let refused = stack.publish(&event("kafka-away")).await;
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.retry_after.is_some_and(|s| s >= 1), "{refused:?}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "answered after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < PATIENCE, "answered after {:?}", asked.elapsed());
     assert!(stack.signal("kafka", "CONT"));
-    let mut answer = stack.publish(&event("kafka-away")).await;
-    for _ in 0..20 {
-        if answer.status == 200 {
-            break;
-        }
-        answer = stack.publish(&event("kafka-away")).await;
-    }
-    assert_eq!(answer.status, 200, "{answer:?}");
+    published("kafka-away").await;
 
     // `up` is stopped too, or it would start PostgreSQL again at once.
     stack.signal_up("STOP");
     assert!(stack.signal("postgres", "KILL"));
-    let away = stack.publish(&event("postgres-away")).await;
-    assert_eq!(away.status, 200, "publishing does not need PostgreSQL: {away:?}");
+    // Publishing does not need PostgreSQL.
+    let away = published("postgres-away").await;
     stack.signal_up("CONT");
     let position = away.position.expect("a position");
     caught_up(&stack, domain::Position::parse(&position).expect("a position")).await;

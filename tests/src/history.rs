@@ -212,6 +212,39 @@ impl Teller {
             .into()
     }
 
+    /// Seconds, now and then more of them than there are in the years that a time may have.
+    fn seconds(&mut self) -> Value {
+        let text = match self.rng.random_range(0..12) {
+            0 => self.pick(&["999999999999999999", "9223372036854775.808", "300000000000", "4000000000"]),
+            1 => "0.0005".to_owned(),
+            _ => self.rng.random_range(0..600).to_string(),
+        };
+        serde_json::from_str(&text).expect("a number")
+    }
+
+    /// The record of a call, or of one of a few legs of it that overlap.
+    fn call_record(&mut self, call: &str) -> Value {
+        let disposition = self.pick(&["answered", "abandoned", "voicemail", "failed", "transferred"]);
+        let mut data = json!({"call_id": call, "disposition": disposition, "duration_s": self.seconds()});
+        if self.rng.random_bool(0.5) {
+            data["leg_id"] = self.pick(&["", "a", "b"]).into();
+        }
+        if self.rng.random_bool(0.5) {
+            data["queue"] = self.pick(&["sales", "support"]).into();
+        }
+        for part in ["wait_s", "talk_s", "hold_s", "wrap_s"] {
+            if self.rng.random_bool(0.4) {
+                data[part] = self.seconds();
+            }
+        }
+        for time in ["offered_at", "answered_at"] {
+            if self.rng.random_bool(0.15) {
+                data[time] = self.time();
+            }
+        }
+        data
+    }
+
     fn body(&mut self) -> (&'static str, Value) {
         let order = format!("{}", self.rng.random_range(1..6));
         let case = format!("{}", self.rng.random_range(1..5));
@@ -238,8 +271,14 @@ impl Teller {
                 ("payment.recorded", json!({"order_id": order, "kind": kind, "amount": self.money()}))
             }
             8 => {
-                let status = self.pick(&["packed", "shipped", "delivered", "delayed", "lost"]);
-                ("shipment.updated", json!({"order_id": order, "status": status}))
+                let status = self.pick(&["packed", "shipped", "delivered", "delivered", "delayed", "lost"]);
+                let mut data = json!({"order_id": order, "status": status});
+                if self.rng.random_bool(0.5) {
+                    // A day, and an instant that is its first.
+                    let days = ["2026-03-01", "2026-03-02", "2026-03-02T00:00:00Z", "2026-03-02T01:00:00+01:00"];
+                    data["expected_at"] = self.pick(&days).into();
+                }
+                ("shipment.updated", data)
             }
             9 => {
                 let sku = self.pick(&["A", "B", "C"]);
@@ -287,14 +326,14 @@ impl Teller {
                 "call.offered",
                 json!({"call_id": call, "direction": "inbound", "from": "+4930111111", "to": "+4930222222", "queue": "help"}),
             ),
-            18 => ("call.answered", json!({"call_id": call, "agent_id": "ann", "wait_s": 7})),
-            19 => {
-                let disposition = self.pick(&["answered", "abandoned", "voicemail", "failed", "transferred"]);
-                (
-                    "call.ended",
-                    json!({"call_id": call, "disposition": disposition, "duration_s": self.rng.random_range(0..600), "talk_s": 12}),
-                )
+            18 => {
+                let mut data = json!({"call_id": call, "agent_id": "ann"});
+                if self.rng.random_bool(0.5) {
+                    data["wait_s"] = self.seconds();
+                }
+                ("call.answered", data)
             }
+            19 => ("call.ended", self.call_record(&call)),
             20 => {
                 let (left, right) = (self.identifier(), self.identifier());
                 let kind = if self.rng.random_bool(0.65) { "identity.link.asserted" } else { "identity.link.revoked" };

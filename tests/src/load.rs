@@ -29,6 +29,8 @@ use crate::{
 
 /// Events of one request.
 const BATCH: usize = 20;
+/// What a request may take: above any deadline of the collector's in these tests.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 /// Pause of a client that got no answer.
 const PAUSE: Duration = Duration::from_millis(50);
 /// What the read models may take to reach the log's end once the faults are over.
@@ -84,7 +86,7 @@ impl Load {
                             .post(&url)
                             .header("content-type", "application/cloudevents-batch+json")
                             .body(body.clone());
-                        let ids = match request.timeout(Duration::from_secs(15)).send().await {
+                        let ids = match request.timeout(REQUEST_TIMEOUT).send().await {
                             Ok(answer) => {
                                 let answer: Value = answer.json().await.unwrap_or_default();
                                 accepted(&answer)

@@ -2,8 +2,8 @@
 //! and SQL, and killed piece by piece.
 
 use std::{
+    ffi::OsStr,
     fs::File,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -17,6 +17,15 @@ use tempfile::TempDir;
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// What `up` may take to stop everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where Kafka and PostgreSQL were fetched to; shared by all that run from this checkout.
+const STACK_DIR: &str = "RAPPORT_STACK_DIR";
+/// Ports of one stack: the last one used is 14 above the first.
+const PORTS: u16 = 20;
+/// Tests share two cores with each other; how fast Kafka and the projectors are then is not what they are about. A test of
+/// the deadlines themselves sets its own.
+const PATIENT: [(&str, &str); 2] = [("publish_timeout_ms", "30000"), ("wait_ms", "60000")];
+/// A request's answer may take as long as the longest of those, and the work itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Admin ports, from the port base, and whose they are.
 const ADMIN_PORTS: [(u16, &str); 5] =
     [(10, "collector"), (11, "sales"), (12, "service"), (13, "customer360"), (14, "query")];
@@ -25,6 +34,8 @@ const ADMIN_PORTS: [(u16, &str); 5] =
 pub struct Stack {
     data: TempDir,
     base: u16,
+    /// Names and values of `RAPPORT_*` variables.
+    settings: Vec<(String, String)>,
     up: Child,
     /// For requests of a test's own.
     pub http: Client,
@@ -49,14 +60,15 @@ impl Stack {
         Self::start_with(&[]).await
     }
 
-    /// The same with further `RAPPORT_*` settings.
+    /// The same with further settings; they win over the patient deadlines that every stack has.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("rapport-system-").tempdir().expect("a temporary directory");
-        // PostgreSQL runs as another account when the tests run as root.
-        let base = free_block();
-        let up = spawn(data.path(), base, settings);
-        let http = Client::builder().timeout(Duration::from_secs(70)).build().expect("an HTTP client");
-        let mut stack = Self { data, base, up, http };
+        let base = local_stack::free_ports(PORTS).expect("a block of ports is free");
+        let settings: Vec<_> =
+            PATIENT.iter().chain(settings).map(|(name, value)| (variable(name), (*value).into())).collect();
+        let up = spawn(data.path(), base, &settings);
+        let http = Client::builder().timeout(ANSWER_TIMEOUT).build().expect("an HTTP client");
+        let mut stack = Self { data, base, settings, up, http };
         stack.ready().await;
         stack
     }
@@ -132,10 +144,9 @@ impl Stack {
 
     /// Runs the `rapport` binary against this stack.
     pub fn rapport(&self, arguments: &[&str]) -> std::process::Output {
-        let base = self.base.to_string();
-        Command::new(binary())
+        command(binary())
             .args(arguments)
-            .env("RAPPORT_PORT_BASE", &base)
+            .env("RAPPORT_PORT_BASE", self.base.to_string())
             .env("RAPPORT_DATA_DIR", self.data.path())
             .current_dir(self.data.path())
             .output()
@@ -192,7 +203,7 @@ impl Stack {
     /// Stops everything and starts it again on the same data.
     pub async fn restart(&mut self) {
         self.interrupt().await;
-        self.up = spawn(self.data.path(), self.base, &[]);
+        self.up = spawn(self.data.path(), self.base, &self.settings);
         self.ready().await;
     }
 
@@ -201,7 +212,7 @@ impl Stack {
         let orphans: Vec<_> = self.processes().into_iter().map(|name| (self.pid(&name), name)).collect();
         self.up.kill().expect("`up` runs");
         self.up.wait().expect("`up` ends");
-        self.up = spawn(self.data.path(), self.base, &[]);
+        self.up = spawn(self.data.path(), self.base, &self.settings);
         // Until the new `up` has ended them, what the killed one left still says that it is ready.
         let end = Instant::now() + START_TIMEOUT;
         let same =
@@ -265,16 +276,38 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-fn spawn(data: &Path, base: u16, settings: &[(&str, &str)]) -> Child {
-    let log = File::options().create(true).append(true).open(data.join("up.log")).expect("a log file");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
-    let mut command = Command::new(binary());
-    command.env("RAPPORT_STACK_DIR", test_kit::stack_dir());
-    command.args(["up", "--data-dir"]).arg(data).args(["--port-base", &base.to_string()]).current_dir(root);
-    for (name, value) in settings {
-        command.env(format!("RAPPORT_{}", name.to_uppercase()), value);
+/// A command without the settings of whoever runs the tests: a Kafka named in them would be written to. Its working
+/// directory is to be one without a `rapport.toml`.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if is_setting(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
     }
     command
+}
+
+/// Whether a variable says how `rapport` is to run, and not how tests are.
+fn is_setting(variable: &str) -> bool {
+    variable.starts_with("RAPPORT_") && !variable.starts_with("RAPPORT_TEST_") && variable != STACK_DIR
+}
+
+/// The variable of a setting.
+fn variable(setting: &str) -> String {
+    format!("RAPPORT_{}", setting.to_uppercase())
+}
+
+fn spawn(data: &Path, base: u16, settings: &[(String, String)]) -> Child {
+    let log = File::options().create(true).append(true).open(data.join("up.log")).expect("a log file");
+    let stack_dir = std::path::absolute(test_kit::stack_dir()).expect("the working directory is known");
+    command(binary())
+        .args(["up", "--data-dir"])
+        .arg(data)
+        .args(["--port-base", &base.to_string()])
+        .current_dir(data)
+        .env(STACK_DIR, stack_dir)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log file"))
         .stderr(log)
@@ -282,12 +315,21 @@ fn spawn(data: &Path, base: u16, settings: &[(&str, &str)]) -> Child {
         .expect("the rapport binary starts")
 }
 
-/// A block of 20 ports that nobody listens on. Tests run in parallel, so the start is random.
-fn free_block() -> u16 {
-    loop {
-        let base = 20_000 + rand::random_range(0..1_000) * 20;
-        if (0..20).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok()) {
-            return base;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stay_outside() {
+        for (name, removed) in [
+            ("RAPPORT_KAFKA", true),
+            ("RAPPORT_KAFKA_FILE", true),
+            ("RAPPORT_CONFIG", true),
+            (STACK_DIR, false),
+            ("RAPPORT_TEST_SEEDS", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_setting(name), removed, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::error::StackError;
 use crate::fetch::{Artifacts, run};
 use crate::pid_file::StopSignal;
+use crate::ports::free_ports;
 use crate::server::{Launch, Lifetime, Server, check_port_free};
 
 const NAME: &str = "kafka";
@@ -121,9 +122,8 @@ impl KafkaOptions {
 /// the processor time. Without the archive everything works the same.
 pub(crate) async fn train(artifacts: &Artifacts, stack_dir: &Path) -> Result<(), StackError> {
     let data_dir = stack_dir.join("training");
-    let [port, controller_port] = free_ports().map_err(StackError::io("find free ports beside", &data_dir))?;
-    let options =
-        KafkaOptions { lifetime: Lifetime::WithParent, ..KafkaOptions::new(&data_dir, port, controller_port) };
+    let port = free_ports(2).map_err(StackError::io("find free ports beside", &data_dir))?;
+    let options = KafkaOptions { lifetime: Lifetime::WithParent, ..KafkaOptions::new(&data_dir, port, port + 1) };
     let archive = class_archive(artifacts);
     let dump = format!("-XX:ArchiveClassesAtExit={}", archive.display());
     let server = options.start_with(artifacts, Some(dump)).await?;
@@ -134,11 +134,6 @@ pub(crate) async fn train(artifacts: &Artifacts, stack_dir: &Path) -> Result<(),
 /// Where the broker's loaded classes are kept, beside its jars.
 pub(crate) fn class_archive(artifacts: &Artifacts) -> PathBuf {
     artifacts.kafka_libs.with_extension("jsa")
-}
-
-fn free_ports() -> std::io::Result<[u16; 2]> {
-    let [one, two] = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];
-    Ok([one.local_addr()?.port(), two.local_addr()?.port()])
 }
 
 /// A JVM with Kafka's classes, and the log settings of our own.

@@ -12,6 +12,7 @@
 //! | `kafka`, `postgres` | what each server needs before, at and after its start |
 //! | `server` | a running process: wait, stop, kill, and what ends it when its parent dies |
 //! | `pid_file` | who runs for a data directory, so that the next run can end what was left |
+//! | `ports` | ports on which nobody listens, for servers that only tests and the training know |
 //! | `account` | the account that PostgreSQL runs as when we are root |
 //!
 //! A data directory holds `kafka/`, `postgres/` (as root that is under `/var/lib/rapport` instead,
@@ -23,6 +24,7 @@ mod error;
 mod fetch;
 mod kafka;
 mod pid_file;
+mod ports;
 mod postgres;
 mod server;
 
@@ -30,5 +32,6 @@ pub use error::StackError;
 pub use fetch::{Artifacts, fetch, stack_dir};
 pub use kafka::KafkaOptions;
 pub use pid_file::{DataDirLock, PidFile, StopSignal, end_leftovers};
+pub use ports::free_ports;
 pub use postgres::{DATABASE, PostgresOptions, ROLE, database_url};
 pub use server::{Lifetime, Server};

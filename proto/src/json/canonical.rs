@@ -3,6 +3,7 @@
 
 use super::{DEPTH_MAX, codes};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// Something that may not be kept.
@@ -54,6 +55,32 @@ pub(crate) fn push_entry(object: &mut Vec<u8>, key: &str, value: &[u8]) {
     object.push(b':');
     object.extend_from_slice(value);
     object.push(b'}');
+}
+
+/// Stands as the value of a key whose earlier entries are taken back. No JSON holds this byte, in a text or out of one.
+pub(crate) const TAKEN_BACK: &[u8] = b"\x01";
+
+/// The object gathered, without the entries that were taken back. All keys are looked at once, when they have all been
+/// gathered: looking through what is there at each key that comes again would take the square of their number.
+pub(crate) fn settle(gathered: Vec<u8>) -> Vec<u8> {
+    if !gathered.contains(&TAKEN_BACK[0]) {
+        return gathered;
+    }
+    let all: Vec<_> = entries(&gathered).collect();
+    let mut taken_back = HashSet::new();
+    let mut kept = Vec::with_capacity(all.len());
+    for (key, value) in all.iter().rev() {
+        if value.as_bytes() == TAKEN_BACK {
+            taken_back.insert(key);
+        } else if !taken_back.contains(key) {
+            kept.push((key, value));
+        }
+    }
+    let mut settled = Vec::new();
+    for (key, value) in kept.into_iter().rev() {
+        push_entry(&mut settled, key, value.as_bytes());
+    }
+    settled
 }
 
 /// Appends a JSON string.
@@ -313,6 +340,22 @@ mod tests {
         assert!(canonical(&deep(64)).1.is_empty());
         assert_eq!(canonical(&deep(65)).1.len(), 1);
         assert_eq!(canonical(&deep(1_000_000)).1.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone() {
+        let settled = |entries: &[(&str, &[u8])]| {
+            let mut object = Vec::new();
+            entries.iter().for_each(|(key, value)| push_entry(&mut object, key, value));
+            String::from_utf8(settle(object)).unwrap()
+        };
+        assert_eq!(settled(&[("b", b"1"), ("a", b"{\"b\":2}"), ("b", b"3")]), r#"{"b":1,"a":{"b":2},"b":3}"#);
+        let twice: [(&str, &[u8]); 5] =
+            [("b", b"1"), ("a\"", b"2"), ("b", TAKEN_BACK), ("c", TAKEN_BACK), ("b", b"\"\\u0001\"")];
+        assert_eq!(settled(&twice), r#"{"a\"":2,"b":"\u0001"}"#);
+        assert_eq!(settled(&twice[..1]), r#"{"b":1}"#);
+        assert_eq!(settled(&[("b", b"1"), ("b", TAKEN_BACK)]), "");
+        assert_eq!(settled(&[]), "");
     }
 
     #[test]

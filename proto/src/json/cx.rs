@@ -229,10 +229,10 @@ impl<'de> Cx<'de> {
         if extra.is_empty() {
             return;
         }
-        let gathered = String::from_utf8(std::mem::take(extra)).expect("made of texts");
-        self.canonical(&gathered, extra);
-        if extra == b"{}" {
-            extra.clear();
+        let settled = canonical::settle(std::mem::take(extra));
+        if !settled.is_empty() {
+            let gathered = String::from_utf8(settled).expect("made of texts");
+            self.canonical(&gathered, extra);
         }
     }
 
@@ -419,18 +419,66 @@ impl Ranged for Option<String> {
     }
 }
 
-/// Notes the JSON `value` under a known key, in place of what an equal key before may have left there.
+/// Notes the JSON `value` under a known key, in place of what an equal key before may have left there: of two the last is
+/// kept, and one without a value takes back what there is. Nothing is looked up here ([`canonical::settle`]).
 fn renote(extra: &mut Vec<u8>, key: &str, value: Option<&[u8]>) {
-    if !extra.is_empty() && canonical::get(extra, key).is_some() {
-        let mut others = Vec::new();
-        for (other, value) in canonical::entries(extra) {
-            if other != key {
-                push_entry(&mut others, &other, value.as_bytes());
-            }
-        }
-        *extra = others;
+    match value {
+        Some(value) => push_entry(extra, key, value),
+        None if extra.is_empty() => {}
+        None => push_entry(extra, key, canonical::TAKEN_BACK),
     }
-    if let Some(value) = value {
-        push_entry(extra, key, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{json, v1};
+
+    /// An event of at least 256 KiB, filled with what `more` says.
+    fn event(kind: &str, more: impl Fn(usize) -> String, data: &str) -> v1::Interaction {
+        let mut text = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"{kind}""#);
+        for n in 0.. {
+            if text.len() > 256 << 10 {
+                break;
+            }
+            text += &more(n);
+        }
+        text += &format!(r#","data":{data}}}"#);
+        json::read(text.as_bytes()).expect("an event")
+    }
+
+    #[test]
+    fn of_keys_that_come_again_and_again_the_last_counts() {
+        // Known extensions, each set, taken back and, one in a thousand, set again.
+        let again = |n| match n % 1000 {
+            0 => format!(r#","a{n}":1,"a{n}":null,"a{n}":"{n}""#),
+            _ => format!(r#","a{n}":1,"a{n}":null"#),
+        };
+        let extra = event("com.acme.x", again, "{}").extra_json;
+        let extra: std::collections::BTreeMap<String, String> = serde_json::from_slice(&extra).expect("an object");
+        let texts = (0..).step_by(1000).map(|n: usize| (format!("a{n}"), n.to_string()));
+        assert!(extra.len() > 5, "{extra:?}");
+        assert_eq!(extra, texts.take(extra.len()).collect());
+
+        // Nulls alone, behind something that stays.
+        let nulls = |n| if n == 0 { r#","z":1,"b":2"#.to_owned() } else { r#","a":null"#.to_owned() };
+        assert_eq!(event("com.acme.x", nulls, "{}").extra_json, br#"{"b":2,"z":1}"#);
+    }
+
+    #[test]
+    fn of_fields_that_come_again_and_again_the_last_counts() {
+        let data = |last: &str| {
+            let mut data = String::from(r#"{"order_id":"1","x":null,"y":"#);
+            data += "[]";
+            while data.len() < 256 << 10 {
+                data += r#","lines":[],"lines":[{"sku":"a","quantity":1,"total":{"amount_minor":5,"currency":"EUR"}}],"x":null"#;
+            }
+            data + last + "}"
+        };
+        let extra = |last: &str| match event("order.placed", |_| " ".repeat(256 << 10), &data(last)).data {
+            Some(v1::interaction::Data::OrderPlaced(order)) => (order.lines.len(), order.extra_json),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(extra(r#","lines":[]"#), (0, br#"{"lines":[],"x":null,"y":[]}"#.to_vec()));
+        assert_eq!(extra(""), (1, br#"{"x":null,"y":[]}"#.to_vec()));
     }
 }

@@ -31,6 +31,7 @@
 //! | `body` | reading a body within its limits |
 //! | `split`, `binary` | the texts of a request's events |
 //! | `judge` | one event: acceptable as which record, or rejected why |
+//! | `outage` | whether Kafka confirms records: told once each way, and to readiness |
 //! | `publish` | appending, keeping rejected events, the position |
 //! | `answer` | the answer to a publish |
 //! | `rejected` | the record kept of a rejected event |
@@ -44,6 +45,7 @@ mod body;
 mod content;
 mod judge;
 pub mod metrics;
+mod outage;
 mod publish;
 mod refusal;
 mod rejected;

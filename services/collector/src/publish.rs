@@ -1,10 +1,7 @@
 //! From the texts of a request's events to what became of each: judged, appended, rejected ones kept.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use crate::{
     answer::{EventResult, Outcome, Receipt, RetryBecause},
     judge::{self, Judge, Judged, Verdict},
     metrics::APPEND_SECONDS,
+    outage::Outage,
     rejected::Kept,
 };
 
@@ -37,8 +35,8 @@ pub(crate) struct Publisher {
     pub(crate) acknowledged: Mutex<Offsets>,
     /// A request is answered this long after it was whole, at the latest.
     pub(crate) publish_timeout: Duration,
-    /// Whether Kafka failed the last time; its going and coming are logged once each.
-    pub(crate) failing: AtomicBool,
+    /// Whether Kafka confirms what is appended.
+    pub(crate) outage: Arc<Outage>,
 }
 
 /// The events of one request.
@@ -56,6 +54,32 @@ pub(crate) struct Sent<'a> {
 
 /// Where appended records stand, or why not; in the order handed over.
 type Appended = Vec<Result<(i32, i64), AppendError>>;
+
+/// Why a request's records failed, of all that failed.
+#[derive(Debug, Default)]
+struct Failures {
+    /// What the sender is told: of two reasons the one that lasts longer.
+    because: Option<RetryBecause>,
+    /// What the first record that Kafka did not confirm was answered with.
+    first: Option<String>,
+}
+
+impl Failures {
+    /// Marks an event as one to send again.
+    fn retry(&mut self, outcome: &mut Outcome, failed: Option<Result<(i32, i64), AppendError>>) {
+        *outcome = Outcome::Retry;
+        let reason = match failed {
+            Some(Err(AppendError::QueueFull)) => {
+                self.because.get_or_insert(RetryBecause::QueueFull);
+                return;
+            }
+            Some(Err(error)) => error.to_string(),
+            _ => "Kafka had not answered when the request had to be answered".to_owned(),
+        };
+        self.because = Some(RetryBecause::Unavailable);
+        self.first.get_or_insert(reason);
+    }
+}
 
 impl Publisher {
     /// Publishes a request's events.
@@ -81,14 +105,19 @@ impl Publisher {
         if sent.validate_only {
             return receipt;
         }
-        let mut position = self.append_accepted(sent, &mut receipt, records, deadline).await;
-        self.keep_rejected(sent, &mut receipt, deadline).await;
+        let mut failures = Failures::default();
+        let mut position = self.append_accepted(sent, &mut receipt, records, deadline, &mut failures).await;
+        self.keep_rejected(sent, &mut receipt, deadline, &mut failures).await;
+        receipt.retry_because = failures.because;
         // An empty batch is acknowledged too, at the position that everyone has reached.
         let is_acknowledged = !position.next.is_empty() || receipt.results.is_empty();
         self.cover(&mut position);
         receipt.position = is_acknowledged.then(|| position.token());
-        if !receipt.results.is_empty() {
-            self.log_changes(receipt.retry_because);
+        match failures {
+            Failures { first: Some(reason), .. } => self.outage.failed(reason),
+            Failures { because: None, .. } if !receipt.results.is_empty() => self.outage.confirmed(),
+            // That the queue was full says nothing of what is in it.
+            Failures { .. } => {}
         }
         receipt
     }
@@ -110,6 +139,7 @@ impl Publisher {
         receipt: &mut Receipt,
         records: Vec<NewRecord>,
         deadline: Instant,
+        failures: &mut Failures,
     ) -> Position {
         let mut position = Position::new(self.log_id, Default::default());
         if records.is_empty() {
@@ -126,14 +156,14 @@ impl Publisher {
                     let fault = judge::too_large(event.len(), self.judge.event_bytes_max);
                     result.outcome = Outcome::Rejected { faults: vec![fault], rejection_id: None };
                 }
-                failed => retry(&mut result.outcome, &mut receipt.retry_because, failed),
+                failed => failures.retry(&mut result.outcome, failed),
             }
         }
         position
     }
 
     /// Keeps the rejected events. One that cannot be kept is not rejected but to be sent again: else it would be lost.
-    async fn keep_rejected(&self, sent: &Sent<'_>, receipt: &mut Receipt, deadline: Instant) {
+    async fn keep_rejected(&self, sent: &Sent<'_>, receipt: &mut Receipt, deadline: Instant, failures: &mut Failures) {
         let received_at = time::format(sent.received_at).unwrap_or_default();
         let records = receipt.results.iter().zip(&sent.events).filter_map(|(result, event)| {
             let Outcome::Rejected { faults, .. } = &result.outcome else { return None };
@@ -158,7 +188,7 @@ impl Publisher {
             let Outcome::Rejected { rejection_id, .. } = &mut result.outcome else { continue };
             match appended.next() {
                 Some(Ok((partition, offset))) => *rejection_id = Some(format!("{partition}-{offset}")),
-                failed => retry(&mut result.outcome, &mut receipt.retry_because, failed),
+                failed => failures.retry(&mut result.outcome, failed),
             }
         }
     }
@@ -169,28 +199,5 @@ impl Publisher {
         let appended = timeout_at(deadline, self.appender.append(topic, records)).await.unwrap_or_default();
         metrics::histogram!(APPEND_SECONDS).record(started.elapsed());
         appended
-    }
-
-    /// Logs that Kafka stopped or began again to take records: once each, not once a request.
-    fn log_changes(&self, because: Option<RetryBecause>) {
-        let failing = because == Some(RetryBecause::Unavailable);
-        if self.failing.swap(failing, Ordering::Relaxed) != failing {
-            if failing {
-                tracing::warn!("kafka does not confirm records; publishers are told to send again");
-            } else {
-                tracing::info!("kafka confirms records again");
-            }
-        }
-    }
-}
-
-fn retry(outcome: &mut Outcome, because: &mut Option<RetryBecause>, failed: Option<Result<(i32, i64), AppendError>>) {
-    *outcome = Outcome::Retry;
-    // Of two reasons the one that lasts longer is told.
-    match failed {
-        Some(Err(AppendError::QueueFull)) => {
-            because.get_or_insert(RetryBecause::QueueFull);
-        }
-        _ => *because = Some(RetryBecause::Unavailable),
     }
 }

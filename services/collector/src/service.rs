@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,9 +16,9 @@ use service_kit::{Clock, Health, ServeOptions};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{body::BodyReader, judge::Judge, metrics, publish::Publisher, routes};
+use crate::{body::BodyReader, judge::Judge, metrics, outage::Outage, publish::Publisher, routes};
 
-/// The condition of readiness: Kafka takes records, and the queue to it has room.
+/// The condition of readiness: Kafka answers and confirms records, and the queue to it has room.
 const KAFKA: &str = "kafka";
 
 /// How often Kafka is asked whether it can take records.
@@ -161,15 +161,17 @@ pub struct Handle {
 /// # Errors
 /// As [`start`].
 pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), CollectorError> {
-    start(options, shutdown).await?.stopped().await;
+    if let Some(handle) = start(options, shutdown).await? {
+        handle.stopped().await;
+    }
     Ok(())
 }
 
-/// Starts a collector; it takes requests when this returns.
+/// Starts a collector; it takes requests when this returns. `None`: it was told to end before its log was open.
 ///
 /// # Errors
 /// The log cannot be opened within its `open_timeout`, an address is in use, a setting is wrong.
-pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Handle, CollectorError> {
+pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Option<Handle>, CollectorError> {
     metrics::describe();
     let normalizer = Normalizer::new(&options.default_region, &options.placeholders).map_err(CollectorError::Region)?;
     // Addresses first: whether a port is in use is known at once, and not only when Kafka has answered.
@@ -197,15 +199,25 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         tasks.spawn(service_kit::keep_metrics_small(metrics, ending.clone()));
     }
 
-    let log = Log::open_or_create(&options.log).await.map_err(CollectorError::Log)?;
-    health.holds(KAFKA);
     let appending = AppenderOptions {
         timeout: append_timeout(options.publish_timeout),
         queue_bytes_max: options.limits.queue_bytes_max,
         ..AppenderOptions::default()
     };
-    let appender = Appender::open(&log, appending).map_err(CollectorError::Log)?;
-    let acknowledged = Mutex::new(log.ends().await.map_err(CollectorError::Log)?);
+    // Kafka may be away for as long as the log is waited for: whoever is told to end meanwhile ends.
+    let opening = async {
+        let log = Log::open_or_create(&options.log).await?;
+        let appender = Appender::open(&log, appending)?;
+        let ends = log.ends().await?;
+        Ok((log, appender, ends))
+    };
+    let Some(opened) = shutdown.run_until_cancelled(opening).await else {
+        tracing::info!("collector ended before its log was open");
+        return Ok(None);
+    };
+    let (log, appender, ends) = opened.map_err(CollectorError::Log)?;
+    health.holds(KAFKA);
+    let outage = Arc::new(Outage::default());
     let limits = options.limits;
     let app = routes::App {
         publisher: Publisher {
@@ -217,8 +229,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
             appender: appender.clone(),
             log_id: log.log_id(),
             publish_timeout: options.publish_timeout,
-            acknowledged,
-            failing: AtomicBool::new(false),
+            acknowledged: Mutex::new(ends),
+            outage: Arc::clone(&outage),
         },
         bodies: BodyReader::new(
             limits.request_bytes_max,
@@ -230,10 +242,12 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         request_events_max: limits.request_events_max,
         clock: options.clock,
     };
-    tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watch_kafka(appender.clone(), health.clone()))));
+    let watching = watch_kafka(appender.clone(), outage, health.clone());
+    tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watching)));
     tasks.spawn(discard(service_kit::serve(listener, routes::router(Arc::new(app)), serving, ending.clone())));
     tracing::info!(%addr, log_id = %log.log_id(), partitions = log.partitions(), "collector listens");
-    Ok(Handle { addr, admin_addr, health, appender, drain_timeout: limits.drain_timeout, shutdown: ending, tasks })
+    let drain_timeout = limits.drain_timeout;
+    Ok(Some(Handle { addr, admin_addr, health, appender, drain_timeout, shutdown: ending, tasks }))
 }
 
 impl Handle {
@@ -270,10 +284,12 @@ impl Handle {
     }
 }
 
-/// Asks Kafka again and again whether it takes records.
-async fn watch_kafka(appender: Appender, health: Health) {
+/// Asks Kafka again and again whether it takes records, and publishing whether it confirms them: a cluster may answer
+/// every question and yet write nothing.
+async fn watch_kafka(appender: Appender, outage: Arc<Outage>, health: Health) {
     loop {
-        match appender.ready(READINESS_TIMEOUT).await {
+        let answers = appender.ready(READINESS_TIMEOUT).await;
+        match outage.check().and(answers) {
             Ok(()) => health.holds(KAFKA),
             Err(reason) => health.fails(KAFKA, reason),
         }

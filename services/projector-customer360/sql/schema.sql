@@ -80,6 +80,7 @@ CREATE TABLE affiliations (
     last_stamp  bytea NOT NULL,
     PRIMARY KEY (party, group_id)
 ) WITH (fillfactor = 70);
+CREATE INDEX affiliations_group ON affiliations (group_id);
 
 -- The identity graph. Everything from here on is written under the generation's identity lock.
 -- anchor: the strongest identifier that is no hub; NULL: nothing but hubs, a customer of its own.

@@ -11,9 +11,6 @@ use crate::model::Customer360;
 use crate::timeline::{self, Entry};
 use crate::{registers, undo};
 
-/// A subject of more identifiers than this is nobody's: such an event is set aside. Every pair of them is looked at.
-const IDENTIFIERS_MAX: usize = 256;
-
 /// A plan made while a table was small must not be kept until it is large; every statement here has a key to go by.
 const PLANS: &str = "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), \
      set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
@@ -25,14 +22,6 @@ pub(crate) async fn apply(
     batch: &Batch,
     mode: Mode,
 ) -> Result<(), ApplyError> {
-    let named = |event: &Event| event.interaction.subject.as_ref().map_or(0, |s| s.identifiers.len());
-    if let Some(event) = batch.events.iter().position(|e| named(e) > IDENTIFIERS_MAX) {
-        let reason = format!(
-            "it names {} linking identifiers as one person's; {IDENTIFIERS_MAX} are allowed",
-            named(&batch.events[event])
-        );
-        return Err(ApplyError::Refused { event, reason });
-    }
     let voids = batch.events.iter().any(|e| e.interaction.voids().is_some());
     if voids && mode != Mode::Exclusive {
         return Err(ApplyError::NeedsExclusive);

@@ -1,5 +1,6 @@
 //! Rows of which one writer wins: the last touch, the last value of a profile field, the first owner of an entity.
-//! A batch is reduced in memory; what is left is upserted in key order, so that two workers wait for each other in turn.
+//! A batch is reduced in memory; what is left is written in key order, so that two workers wait for each other in turn.
+//! Touches are not (new ones first): where that ends in a deadlock, the batch is applied again.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -90,7 +90,8 @@ pub(crate) struct Stored {
     pub(crate) payload: String,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
-    pub(crate) voided: bool,
+    /// When it was read: what is written after that may turn it.
+    pub(crate) was_voided: bool,
 }
 
 /// Why stored events could not be read.
@@ -116,10 +117,10 @@ pub(crate) async fn stored(
     .bind(events)
     .fetch_all(connection)
     .await?;
-    let read = |(event_id, hash, received_at, payload, partition, offset, voided): StoredRow| {
+    let read = |(event_id, hash, received_at, payload, partition, offset, was_voided): StoredRow| {
         let interaction = effects::read_back(&payload, &hash, received_at.timestamp_micros(), namespace)
             .map_err(|reason| ReadBackError::Row { event_id, reason })?;
-        Ok(Stored { interaction, payload, partition, offset, voided })
+        Ok(Stored { interaction, payload, partition, offset, was_voided })
     };
     rows.into_iter().map(read).collect()
 }

@@ -51,12 +51,11 @@ async fn rewrite(
 
     let written: HashSet<Uuid> = events.iter().map(|e| e.interaction.event_id).collect();
     let turned = turn(connection, model, targets.into_iter().filter(|t| !written.contains(t)).collect()).await?;
-    let (restored, voided): (Vec<Stored>, Vec<Stored>) = turned.into_iter().partition(|s| s.voided);
+    let (restored, voided): (Vec<Stored>, Vec<Stored>) = turned.into_iter().partition(|s| s.was_voided);
 
-    let effects = |stored: &'_ Stored| -> bool { !stored.voided };
     let taken_back: Vec<Effects<'_>> = replaced
         .iter()
-        .filter(|s| effects(s))
+        .filter(|s| !s.was_voided)
         .chain(&voided)
         .map(|s| Effects::of(&s.interaction, &model.namespace))
         .collect();
@@ -196,6 +195,9 @@ async fn derive_registers(
     Ok(())
 }
 
+/// Events read back at a time: a party may have set its profile very often.
+const EVENTS_READ_MAX: usize = 1000;
+
 /// Profile fields stand in the events themselves, which are read back and reduced again.
 async fn derive_profiles(
     connection: &mut PgConnection,
@@ -213,17 +215,20 @@ async fn derive_profiles(
         .bind(entities)
         .fetch_all(&mut *connection)
         .await?;
-    let events = timeline::stored(connection, &events, &model.namespace).await?;
-    let effects: Vec<Effects<'_>> = events.iter().map(|s| Effects::of(&s.interaction, &model.namespace)).collect();
-    let mut last = Fields::new();
-    for effect in &effects {
-        for party in effect.parties().filter(|p| parties.contains(p)) {
-            for (field, value) in &effect.fields {
-                let entry = last.entry((party, field)).or_insert((effect.stamp, value));
-                *entry = (effect.stamp, value.as_str()).max(*entry);
+    // The greatest stamp wins, whatever is written first.
+    for some in events.chunks(EVENTS_READ_MAX) {
+        let stored = timeline::stored(connection, some, &model.namespace).await?;
+        let effects: Vec<Effects<'_>> = stored.iter().map(|s| Effects::of(&s.interaction, &model.namespace)).collect();
+        let mut last = Fields::new();
+        for effect in &effects {
+            for party in effect.parties().filter(|p| parties.contains(p)) {
+                for (field, value) in &effect.fields {
+                    let entry = last.entry((party, field)).or_insert((effect.stamp, value));
+                    *entry = (effect.stamp, value.as_str()).max(*entry);
+                }
             }
         }
+        registers::profile_fields(connection, &last).await?;
     }
-    registers::profile_fields(connection, &last).await?;
     Ok(())
 }

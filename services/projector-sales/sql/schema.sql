@@ -53,7 +53,7 @@ CREATE TABLE orders (
     shipped_at timestamptz,
     delivered_at timestamptz,
     expected_at timestamptz,
-    late boolean NOT NULL,
+    expected_is_day boolean NOT NULL,
     unshipped boolean NOT NULL,
     carrier text,
     tracking text,

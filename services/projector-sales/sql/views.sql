@@ -31,7 +31,16 @@ SELECT
     shipped_at,
     delivered_at,
     expected_at,
-    late,
+    expected_is_day,
+    COALESCE(
+        CASE
+            WHEN expected_is_day
+            THEN (delivered_at AT TIME ZONE (SELECT backbone.reporting_timezone()))::date
+                > (expected_at AT TIME ZONE 'UTC')::date
+            ELSE delivered_at > expected_at
+        END,
+        false
+    ) OR COALESCE(shipment_state IN ('delayed', 'lost'), false) AS late,
     unshipped,
     carrier,
     tracking,
@@ -80,8 +89,9 @@ COMMENT ON COLUMN {model}.orders.payment_state IS 'refunded (at least what was c
 COMMENT ON COLUMN {model}.orders.shipment_state IS 'The last status of a shipment: packed, shipped, delivered, delayed or lost. NULL without one.';
 COMMENT ON COLUMN {model}.orders.shipped_at IS 'When a shipment was first shipped.';
 COMMENT ON COLUMN {model}.orders.delivered_at IS 'When a shipment was last delivered.';
-COMMENT ON COLUMN {model}.orders.expected_at IS 'When delivery is expected, as last announced. Midnight UTC stands for that whole day. Not delivered and past it: late as of now.';
-COMMENT ON COLUMN {model}.orders.late IS 'Delivered after it was expected, or delayed or lost by its last status. What is late only by the clock: expected_at and delivered_at tell.';
+COMMENT ON COLUMN {model}.orders.expected_at IS 'When delivery is expected, as last announced. Where expected_is_day, midnight UTC stands for that whole day. Not delivered and past it: late as of now.';
+COMMENT ON COLUMN {model}.orders.expected_is_day IS 'A day was announced, without a time: it lasts until its end in the reporting time zone.';
+COMMENT ON COLUMN {model}.orders.late IS 'Delivered after it was expected (a day is met until its end in the reporting time zone), or delayed or lost by its last status. What is late only by the clock: expected_at and delivered_at tell.';
 COMMENT ON COLUMN {model}.orders.unshipped IS 'Placed, not cancelled, and nothing shipped or delivered.';
 COMMENT ON COLUMN {model}.orders.carrier IS 'The carrier, as last named.';
 COMMENT ON COLUMN {model}.orders.tracking IS 'The tracking number, as last named.';

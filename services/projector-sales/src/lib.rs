@@ -24,9 +24,10 @@ use projection::{
     bounded::{self, Bounded, Change, Fact, Kind},
 };
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 1;
+const FOLD_VERSION: u32 = 2;
 
 /// The read model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,8 +72,8 @@ impl Bounded for Sales {
 
     type Rows = folds::OrderRows;
 
-    fn derive(&self, entity: &Entity, facts: &[Fact<'_>], capped: bool) -> Self::Rows {
-        folds::order(&entity.key, facts, capped)
+    fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> Self::Rows {
+        folds::order(&entity.key, owner, facts, capped)
     }
 
     async fn write(&self, connection: &mut PgConnection, changes: &[Change<Self::Rows>]) -> Result<(), sqlx::Error> {

@@ -36,7 +36,7 @@ const ORDERS: Table = Table {
         "shipped_at",
         "delivered_at",
         "expected_at",
-        "late",
+        "expected_is_day",
         "unshipped",
         "carrier",
         "tracking",
@@ -115,7 +115,7 @@ fn order(row: &Order, to: &mut CopyBuffer) {
         .put_opt(row.shipped_at, CopyBuffer::put_timestamptz)
         .put_opt(row.delivered_at, CopyBuffer::put_timestamptz)
         .put_opt(row.expected_at, CopyBuffer::put_timestamptz)
-        .put_bool(row.late)
+        .put_bool(row.expected_is_day)
         .put_bool(row.unshipped)
         .put_opt(row.carrier.as_deref(), CopyBuffer::put_text)
         .put_opt(row.tracking.as_deref(), CopyBuffer::put_text)

@@ -24,9 +24,10 @@ use projection::{
     bounded::{self, Bounded, Change, Fact, Kind},
 };
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 1;
+const FOLD_VERSION: u32 = 2;
 
 /// The read model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,10 +82,10 @@ impl Bounded for Service {
 
     type Rows = Rows;
 
-    fn derive(&self, entity: &Entity, facts: &[Fact<'_>], capped: bool) -> Rows {
+    fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> Rows {
         match entity.kind {
-            "case" => Rows { of_case: folds::case(&entity.key, facts, capped), ..Rows::default() },
-            _ => Rows { of_call: folds::call(&entity.key, facts, capped), ..Rows::default() },
+            "case" => Rows { of_case: folds::case(&entity.key, owner, facts, capped), ..Rows::default() },
+            _ => Rows { of_call: folds::call(&entity.key, owner, facts, capped), ..Rows::default() },
         }
     }
 

@@ -227,8 +227,8 @@ fn minutes(to: &mut CopyBuffer, micros: i64) -> &mut CopyBuffer {
 }
 
 /// Milliseconds as seconds with three digits.
-fn seconds(to: &mut CopyBuffer, millis: i64) -> &mut CopyBuffer {
-    to.put_numeric(&thousandth(i128::from(millis)))
+fn seconds(to: &mut CopyBuffer, millis: i128) -> &mut CopyBuffer {
+    to.put_numeric(&thousandth(millis))
 }
 
 /// `-1234` as `-1.234`.

@@ -153,7 +153,7 @@ struct Service {
 
 /// Answers with the page.
 pub(crate) async fn page(app: &App, reference: &Reference, wanted: &Wanted) -> Result<Answer, Problem> {
-    let mut snapshot = Snapshot::at(&app.pool, &app.waiting, wanted).await?;
+    let mut snapshot = Snapshot::at(&app.database, &app.waiting, wanted).await?;
     let customer = resolve(&mut snapshot, reference).await?;
     let page = read(&mut snapshot, &customer).await?;
     let body = serde_json::to_string(&page).map_err(|e| Problem::internal("a customer page cannot be written", &e))?;

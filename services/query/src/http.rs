@@ -14,12 +14,12 @@ use axum::{
     routing::get,
 };
 use domain::identifier::Normalizer;
-use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     customer,
+    database::Database,
     log_end::LogEnd,
     metrics, models,
     params::Params,
@@ -32,7 +32,7 @@ use crate::{
 
 /// What handlers share.
 pub(crate) struct App {
-    pub(crate) pool: PgPool,
+    pub(crate) database: Database,
     pub(crate) waiting: Waiting,
     pub(crate) log_end: LogEnd,
     pub(crate) normalizer: Normalizer,

@@ -22,6 +22,7 @@
 //! | `params`, `reference` | reading what was asked |
 //! | `snapshot` | one transaction over the three models, at or after a position |
 //! | `progress` | what each model has reached, compared with a position |
+//! | `database` | transactions for requests; whether PostgreSQL answers at all |
 //! | `waiting` | one poller of checkpoints for everybody who waits |
 //! | `customer` | who a reference stands for; the 360-degree page |
 //! | `candidates` | the customers that an ambiguous reference may mean |
@@ -33,6 +34,7 @@
 
 mod candidates;
 mod customer;
+mod database;
 mod http;
 mod log_end;
 pub mod metrics;

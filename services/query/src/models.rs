@@ -24,7 +24,7 @@ struct Generation {
 
 /// Answers with every model that has a live generation.
 pub(crate) async fn list(app: &App, wanted: &Wanted) -> Result<Answer, Problem> {
-    let mut snapshot = Snapshot::at(&app.pool, &app.waiting, wanted).await?;
+    let mut snapshot = Snapshot::at(&app.database, &app.waiting, wanted).await?;
     let generations = read(&mut snapshot).await?;
     let (progress, dead_letters) = (snapshot.progress.clone(), snapshot.dead_letters());
     // The connection goes back before Kafka is asked.

@@ -12,6 +12,9 @@ pub(crate) const POSITION_HEADER: HeaderName = HeaderName::from_static("rapport-
 pub(crate) const INTERNAL: &str =
     "the question could not be answered because of a mistake in this service; its log says more";
 
+/// What a client learns while PostgreSQL is away.
+const AWAY: &str = "PostgreSQL does not answer at the moment; publishing goes on, ask again after Retry-After";
+
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -100,6 +103,11 @@ impl Problem {
         Self::new(Kind::Internal, INTERNAL)
     }
 
+    /// PostgreSQL does not answer.
+    pub(crate) fn unavailable() -> Self {
+        Self::new(Kind::Unavailable, AWAY)
+    }
+
     pub(crate) fn with_errors(mut self, errors: Vec<Fault>) -> Self {
         for fault in errors {
             self.body = Box::new(self.body.error(fault.code, &fault.pointer, fault.detail));
@@ -141,9 +149,7 @@ impl From<sqlx::Error> for Problem {
         }
         let detail = match kind {
             Kind::Busy => "every database connection of this service is busy; ask again after Retry-After",
-            Kind::Unavailable => {
-                "PostgreSQL does not answer at the moment; publishing goes on, ask again after Retry-After"
-            }
+            Kind::Unavailable => AWAY,
             Kind::ModelsNotReady => {
                 "a read model's tables are not there yet; they come with its projector's first start"
             }

@@ -46,7 +46,8 @@ pub(crate) enum Compared {
 pub(crate) fn behind_json(behind: &[Behind]) -> Value {
     let models = MODELS.iter().map(|model| {
         let of_model: Vec<&Behind> = behind.iter().filter(|b| b.model == *model).collect();
-        let events: i64 = of_model.iter().map(|b| b.wanted - b.next.unwrap_or(0)).sum();
+        // The wanted offsets are the client's to choose: their sum may be more than there is room for.
+        let events = of_model.iter().map(|b| b.wanted.saturating_sub(b.next.unwrap_or(0))).fold(0, i64::saturating_add);
         let partitions: Vec<_> = of_model
             .iter()
             .map(|b| json!({"partition": b.partition, "wanted_offset": b.wanted, "next_offset": b.next}))
@@ -189,6 +190,12 @@ mod tests {
         assert_eq!(shown[0], json!({"model": "customer360", "reached": true, "behind_events": 0, "partitions": []}));
         assert_eq!((&shown[1]["reached"], &shown[1]["behind_events"]), (&json!(false), &json!(7)));
         assert_eq!(shown[1]["partitions"][1], json!({"partition": 1, "wanted_offset": 2, "next_offset": null}));
+    }
+
+    #[test]
+    fn offsets_that_no_log_has_are_counted_as_far_as_one_can_count() {
+        let place = |partition| Behind { model: "sales".into(), partition, next: None, wanted: i64::MAX };
+        assert_eq!(behind_json(&[place(0), place(1)])[1]["behind_events"], json!(i64::MAX));
     }
 
     #[test]

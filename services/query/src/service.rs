@@ -10,28 +10,16 @@ use sqlx::{
     ConnectOptions, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    database::{self, Checkpoints, DATABASE, Database, MODELS},
     http::{self, App},
     log_end::LogEnd,
     metrics,
-    progress::Progress,
     waiting::Waiting,
 };
-
-/// How often it is asked whether the database answers.
-const READINESS_INTERVAL: Duration = Duration::from_secs(1);
-/// How long one such question may take.
-const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-const DATABASE: &str = "database";
-const MODELS: &str = "models";
 
 /// How a query service is run.
 #[derive(Clone, Debug)]
@@ -70,7 +58,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// Open connections.
     pub connections_max: usize,
-    /// Connections to PostgreSQL, beside the one that the waiting share.
+    /// Connections to PostgreSQL that requests share. Two more read checkpoints: one for those who wait, one for
+    /// readiness.
     pub database_connections_max: u32,
     /// How long a request waits for one of those.
     pub acquire_timeout: Duration,
@@ -140,6 +129,7 @@ pub struct Handle {
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     health: Health,
+    waiting: Waiting,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
     pool: PgPool,
@@ -187,19 +177,20 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         .max_connections(limits.database_connections_max)
         .acquire_timeout(limits.acquire_timeout)
         .connect_lazy_with(database.clone());
-    let (waiting, poller) = Waiting::new(database);
+    let (waiting, poller) = Waiting::new(Checkpoints::new(database.clone()));
     let app = App {
-        pool: pool.clone(),
-        waiting,
+        database: Database::new(pool.clone(), health.clone()),
+        waiting: waiting.clone(),
         log_end: LogEnd::new(options.log),
         normalizer,
         slots: Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS)),
         wait_default: options.wait_default,
     };
-    tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watch_database(pool.clone(), health.clone()))));
+    let watching = database::watch(Checkpoints::new(database), health.clone());
+    tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watching)));
     tasks.spawn(serve_requests(listener, Arc::new(app), poller, serving, ending.clone()));
     tracing::info!(%addr, "query service listens");
-    Ok(Handle { addr, admin_addr, health, shutdown: ending, tasks, pool })
+    Ok(Handle { addr, admin_addr, health, waiting, shutdown: ending, tasks, pool })
 }
 
 impl Handle {
@@ -216,6 +207,11 @@ impl Handle {
     /// Whether it is ready.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// How many requests wait for a position now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.count()
     }
 
     /// Begins to end: no new connections, requests under way are finished.
@@ -266,29 +262,6 @@ fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConnectOp
             ("enable_seqscan", "off"),
         ])
         .disable_statement_logging())
-}
-
-/// Asks the database again and again whether it answers, and whether all models are there.
-async fn watch_database(pool: PgPool, health: Health) {
-    loop {
-        match timeout(READINESS_TIMEOUT, look(&pool)).await {
-            Ok(Ok(progress)) => {
-                health.holds(DATABASE);
-                match progress.missing()[..] {
-                    [] => health.holds(MODELS),
-                    ref missing => health.fails(MODELS, format!("no live generation of {}", missing.join(", "))),
-                }
-            }
-            Ok(Err(error)) => health.fails(DATABASE, error.to_string()),
-            Err(_) => health.fails(DATABASE, format!("no answer within {} s", READINESS_TIMEOUT.as_secs())),
-        }
-        sleep(READINESS_INTERVAL).await;
-    }
-}
-
-async fn look(pool: &PgPool) -> Result<Progress, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    Progress::read_if_any(&mut connection).await
 }
 
 async fn discard<T>(work: impl Future<Output = T>) {

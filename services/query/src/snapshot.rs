@@ -6,10 +6,11 @@ use std::time::Duration;
 use domain::Position;
 use projection::positions::{self, Behind, DeadLetter};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use crate::{
+    database::Database,
     params::Params,
     problem::{Kind, Problem},
     progress::{self, Compared, MODELS, Progress},
@@ -54,12 +55,12 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Opens a snapshot in which the wanted position is reached, waiting for it if need be. Checked again inside the
     /// snapshot, since only that is what the answer is read from.
-    pub(crate) async fn at(pool: &PgPool, waiting: &Waiting, wanted: &Wanted) -> Result<Self, Problem> {
-        let Some(position) = &wanted.position else { return Self::open(pool).await };
+    pub(crate) async fn at(database: &Database, waiting: &Waiting, wanted: &Wanted) -> Result<Self, Problem> {
+        let Some(position) = &wanted.position else { return Self::open(database).await };
         let deadline = Instant::now() + wanted.wait;
         loop {
             let last = Instant::now() >= deadline;
-            let mut snapshot = Self::open(pool).await?;
+            let mut snapshot = Self::open(database).await?;
             match snapshot.progress.compare(position) {
                 Compared::Reached => {
                     snapshot.find_dead_letters(position).await?;
@@ -71,22 +72,19 @@ impl Snapshot {
             }
             snapshot.close().await?;
             if waiting.until(position, deadline).await == Waited::Unavailable {
-                return Err(Problem::new(
-                    Kind::Unavailable,
-                    "PostgreSQL does not answer at the moment; ask again after Retry-After",
-                ));
+                return Err(Problem::unavailable());
             }
         }
     }
 
-    async fn open(pool: &PgPool) -> Result<Self, Problem> {
-        let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    async fn open(database: &Database) -> Result<Self, Problem> {
+        let mut transaction = database.begin().await?;
         let progress = match Progress::read(&mut transaction).await {
             Ok(progress) => progress,
             Err(error) if progress::is_nothing_there(&error) => {
                 // No projector has ever started here. The error spoils the transaction; a new one takes its place.
                 transaction.rollback().await?;
-                transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                transaction = database.begin().await?;
                 Progress::default()
             }
             Err(error) => return Err(error.into()),

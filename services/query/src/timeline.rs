@@ -89,7 +89,7 @@ pub(crate) async fn page(
     filter: &Filter,
     wanted: &Wanted,
 ) -> Result<Answer, Problem> {
-    let mut snapshot = Snapshot::at(&app.pool, &app.waiting, wanted).await?;
+    let mut snapshot = Snapshot::at(&app.database, &app.waiting, wanted).await?;
     let customer = customer::resolve(&mut snapshot, reference).await?;
     let limit = filter.limit.unwrap_or(LIMIT_DEFAULT);
     let (items, next_cursor) = read(&mut snapshot, &customer, filter, limit).await?;

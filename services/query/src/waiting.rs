@@ -9,13 +9,13 @@ use std::{
 };
 
 use domain::Position;
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
+    database::Checkpoints,
     metrics,
     progress::{Compared, Progress},
 };
@@ -37,13 +37,13 @@ struct Seen {
 }
 
 /// Where waiting stands: a cheap clone of one shared state.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     seen: watch::Receiver<Seen>,
     waiters: Arc<Waiters>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiters {
     count: AtomicUsize,
     arrived: Notify,
@@ -62,10 +62,15 @@ pub(crate) enum Waited {
 
 impl Waiting {
     /// The shared state and the poller that feeds it, which is to be run beside the server.
-    pub(crate) fn new(database: PgConnectOptions) -> (Self, Poller) {
+    pub(crate) fn new(checkpoints: Checkpoints) -> (Self, Poller) {
         let (sender, seen) = watch::channel(Seen { progress: Progress::default(), failures: 0 });
         let waiters = Arc::<Waiters>::default();
-        (Self { seen, waiters: waiters.clone() }, Poller { database, connection: None, sender, waiters })
+        (Self { seen, waiters: waiters.clone() }, Poller { checkpoints, sender, waiters })
+    }
+
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.waiters.count.load(Ordering::SeqCst)
     }
 
     /// Waits until all models have reached `position`.
@@ -112,10 +117,9 @@ impl Drop for OneMore<'_> {
     }
 }
 
-/// Reads the checkpoints while somebody waits, on a connection of its own: requests that fill the pool cannot delay it.
+/// Reads the checkpoints while somebody waits.
 pub(crate) struct Poller {
-    database: PgConnectOptions,
-    connection: Option<PgConnection>,
+    checkpoints: Checkpoints,
     sender: watch::Sender<Seen>,
     waiters: Arc<Waiters>,
 }
@@ -127,7 +131,7 @@ impl Poller {
             while self.waiters.count.load(Ordering::SeqCst) == 0 {
                 self.waiters.arrived.notified().await;
             }
-            let read = timeout(POLL_TIMEOUT, self.read()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            let read = timeout(POLL_TIMEOUT, self.checkpoints.read()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
             let pause = match read {
                 Ok(progress) => {
                     self.saw(progress);
@@ -140,21 +144,6 @@ impl Poller {
             };
             sleep(pause).await;
         }
-    }
-
-    /// One reading. A connection that has lain idle may have died with a restarted server, so a failure on an old
-    /// connection is tried once more on a new one.
-    async fn read(&mut self) -> Result<Progress, sqlx::Error> {
-        if let Some(mut connection) = self.connection.take()
-            && let Ok(progress) = Progress::read_if_any(&mut connection).await
-        {
-            self.connection = Some(connection);
-            return Ok(progress);
-        }
-        let mut connection = PgConnection::connect_with(&self.database).await?;
-        let progress = Progress::read_if_any(&mut connection).await?;
-        self.connection = Some(connection);
-        Ok(progress)
     }
 
     /// Wakes the waiters only where something moved: most readings find the same as the last.

@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use service_kit::{Config, SETTINGS, Secrecy, Setting, environment};
+use domain::identifier::Normalizer;
+use service_kit::{Config, ConfigError, Origin, SETTINGS, Secrecy, Setting, environment};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::failure::{Exit, OrExit, Outcome};
 
@@ -18,7 +21,7 @@ const LISTED: &[&str] = &["data_dir", "port_base", "kafka", "database_url"];
 const SETTINGS_HELP: &str = "\
 Every setting is a flag, a variable RAPPORT_<NAME> and a line of rapport.toml; `rapport config` lists them all.
 Exit codes: 0 done, 1 a difference or a failed check, 64 usage, 65 bad input, 69 something needed is not reachable,
-75 try again later, 78 configuration.";
+75 try again later, 78 configuration, 130 interrupted by Ctrl-C.";
 
 /// Every touchpoint of a customer, once, in order, in one place.
 #[derive(Debug, Parser)]
@@ -74,7 +77,7 @@ Prints how many events were new, known and rejected, and for each rejected row i
 goes in. Exit code 65 if anything was rejected.")]
     Import(ImportArgs),
 
-    /// Show where each read model stands: position, lag, leases, dead letters
+    /// Show where each read model stands: generation, lag, leases, dead letters
     #[command(after_help = "Examples:\n  rapport status\n  rapport status --json | jq '.models[].lag_events'")]
     Status(Output),
 
@@ -293,7 +296,9 @@ impl SettingFlags {
             .or_else(|| std::env::var_os(CONFIG_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from));
         let usual = Path::new(CONFIG_FILE);
         let file = named.or_else(|| usual.exists().then(|| usual.to_owned()));
-        Config::load(self.values.clone(), environment(), file.as_deref()).or_exit(Exit::Configuration)
+        let config = Config::load(self.values.clone(), environment(), file.as_deref()).or_exit(Exit::Configuration)?;
+        check(&config).or_exit(Exit::Configuration)?;
+        Ok(config)
     }
 
     /// The same settings as variables, for a process of our own: arguments are there for everyone to see.
@@ -303,6 +308,26 @@ impl SettingFlags {
             self.values.iter().map(|(name, value)| (format!("RAPPORT_{}", name.to_uppercase()), value.clone()));
         file.chain(values).collect()
     }
+}
+
+/// What the table of settings cannot check by itself: said by whichever command reads it first, and not by a service
+/// that ends again and again.
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let refused = |name: &str, allowed: String| {
+        let entry = config.entries().into_iter().find(|entry| entry.name == name);
+        let (value, origin) = entry.map_or((None, Origin::Default), |entry| (entry.shown, entry.origin));
+        ConfigError::Value { name: name.to_owned(), value: value.unwrap_or_default(), origin, allowed }
+    };
+    if Normalizer::new(config.text("default_region"), &[]).is_err() {
+        let allowed = "a country with phone numbers of its own, two letters such as DE";
+        return Err(refused("default_region", allowed.to_owned()));
+    }
+    let database = config.optional_text("database_url").map(PgConnectOptions::from_str);
+    if let Some(Err(error)) = database {
+        let allowed = format!("an address such as postgres://user@host:5432/database ({error})");
+        return Err(refused("database_url", allowed));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

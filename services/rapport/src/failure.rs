@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     TryAgain = 75,
     /// The configuration is wrong.
     Configuration = 78,
+    /// Ctrl-C came before the result was whole: 128 and the signal's number, as shells have it.
+    Interrupted = 130,
 }
 
 /// Why a command did not do what it was asked: a sentence for people, a code for programs.

@@ -13,10 +13,12 @@
 //! | `publish` | events from a file to the collector |
 //! | `import` | rows of a file to events, by a mapping |
 //! | `ops` | `status`, `log read`, `digest`, `rejected`, `dead-letters`, `config` |
+//! | `http` | clients that reach this machine's services past any proxy |
 //! | `failure`, `say` | exit codes; what is printed |
 
 mod cli;
 mod failure;
+mod http;
 mod import;
 mod ops;
 mod publish;
@@ -25,9 +27,14 @@ mod services;
 mod up;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cli::{Cli, Command, SettingFlags};
 use failure::{Exit, OrExit, Outcome};
+
+/// How long a command that has ended waits for what still runs on blocking threads: a question to a Kafka that does not
+/// answer, which nobody waits for any more.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let (cli, flags) = cli::parse();
@@ -40,7 +47,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
     let config = flags.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Unavailable)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
             Command::Up => Box::pin(up::run(&config, flags)).await,
             Command::Collector => Box::pin(services::collector(&config)).await,
@@ -55,5 +62,7 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
             Command::DeadLetters(command) => Box::pin(ops::dead_letters(&config, &command)).await,
             Command::Config(output) => ops::config(&config, output),
         }
-    })
+    });
+    runtime.shutdown_timeout(END_TIMEOUT);
+    result
 }

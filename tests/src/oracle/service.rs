@@ -163,7 +163,8 @@ fn case(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     let opening = facts.iter().find(|e| is_about(e) && matches!(&e.wire.data, Some(Data::CaseOpened(_))));
     let by_agent = opening.is_some_and(|e| e.wire.actor.as_deref().is_some_and(|a| a.starts_with("human:")));
     let asked = match opening {
-        Some(opening) if by_agent => customers.iter().find(|m| m.stamp > opening.stamp).copied(),
+        // "A case that an agent opened: from the customer's first message", whenever that was.
+        Some(_) if by_agent => customers.first().copied(),
         other => other.copied(),
     };
     let answer = match (opening, asked) {
@@ -226,31 +227,64 @@ fn replies<'a>(id: &str, facts: &[&'a Interaction]) -> Replies<'a> {
 struct Leg<'a> {
     body: &'a v1::CallEnded,
     event: &'a Interaction,
-    offered: i64,
+    /// Unknown if what it is worked out of is absurd.
+    offered: Option<i64>,
     answered: Option<i64>,
-    wait: Option<i64>,
-    talk: Option<i64>,
+    wait: Option<i128>,
+    talk: Option<i128>,
+    /// Something of it lies outside the years 1900 to 9999.
+    absurd: bool,
 }
 
-fn ms(seconds: &Option<String>) -> Option<i64> {
-    Decimal::parse(seconds.as_deref()?).and_then(|d| i64::try_from(d.to_minor(3)).ok())
+impl Leg<'_> {
+    /// The leg stands at its offer, at its end if that is unknown.
+    fn stands_at(&self) -> i64 {
+        self.offered.unwrap_or(self.event.occurred_at)
+    }
+}
+
+fn ms(seconds: &Option<String>) -> Option<i128> {
+    Decimal::parse(seconds.as_deref()?).map(|d| d.to_minor(3))
+}
+
+/// A time in microseconds; `Err` if it lies outside the years 1900 to 9999.
+fn sane(micros: i128) -> Result<i64, ()> {
+    let year = |at: &i64| chrono::DateTime::from_timestamp_micros(*at).map(|t| chrono::Datelike::year(&t));
+    i64::try_from(micros).ok().filter(|at| year(at).is_some_and(|y| (1900..10_000).contains(&y))).ok_or(())
+}
+
+/// The first of these times that is known and sane, and whether one before it was not sane.
+fn first_sane(candidates: &[Option<i128>]) -> (Option<i64>, bool) {
+    let tried: Vec<Result<i64, ()>> = candidates.iter().flatten().map(|at| sane(*at)).collect();
+    let found = tried.iter().position(Result::is_ok);
+    (found.and_then(|n| tried[n].ok()), tried[..found.unwrap_or(tried.len())].contains(&Err(())))
 }
 
 fn leg<'a>(body: &'a v1::CallEnded, event: &'a Interaction) -> Leg<'a> {
-    let ended = event.occurred_at;
+    let ended = i128::from(event.occurred_at);
+    let (wait, talk, hold) = (ms(&body.wait_s), ms(&body.talk_s), ms(&body.hold_s).unwrap_or(0));
     let picked_up = matches!(body.disposition.as_deref(), Some("answered" | "transferred"));
-    let offered = body.offered_at.unwrap_or(ended - ms(&body.duration_s).unwrap_or(0) * 1_000);
-    let by_wait = ms(&body.wait_s).map(|w| offered + w * 1_000);
-    let by_talk = ms(&body.talk_s).map(|t| ended - (t + ms(&body.hold_s).unwrap_or(0)) * 1_000);
-    let answered = body.answered_at.or(by_wait.or(by_talk).filter(|_| picked_up));
-    let waited_until = if picked_up { answered } else { answered.or(Some(ended)) };
-    let wait = ms(&body.wait_s).or(waited_until.map(|u| u - offered).filter(|d| *d >= 0).map(|d| d / 1_000));
-    let talked = answered
-        .map(|a| ended - a)
-        .filter(|d| *d >= 0)
-        .map(|d| d / 1_000 - ms(&body.hold_s).unwrap_or(0))
-        .filter(|t| *t >= 0);
-    Leg { body, event, offered, answered, wait, talk: ms(&body.talk_s).or(talked) }
+    let by_duration = ms(&body.duration_s).map(|d| ended - d * 1_000);
+    let (offered, absurd_offer) = first_sane(&[body.offered_at.map(i128::from), by_duration]);
+    let by_wait = offered.zip(wait).map(|(o, w)| i128::from(o) + w * 1_000).filter(|_| picked_up);
+    let by_talk = talk.map(|t| ended - (t + hold) * 1_000).filter(|_| picked_up);
+    let (answered, absurd_answer) = first_sane(&[body.answered_at.map(i128::from), by_wait, by_talk]);
+    let waited_until = answered.or(if picked_up { None } else { Some(event.occurred_at) });
+    let talked = gap(answered, Some(event.occurred_at)).map(|d| d - hold).filter(|t| *t >= 0);
+    Leg {
+        body,
+        event,
+        offered,
+        answered,
+        wait: wait.or(gap(offered, waited_until)),
+        talk: talk.or(talked),
+        absurd: absurd_offer || absurd_answer,
+    }
+}
+
+/// Whole milliseconds from one to the other; unknown if it would be negative.
+fn gap(from: Option<i64>, to: Option<i64>) -> Option<i128> {
+    from.zip(to).map(|(f, t)| i128::from(t - f)).filter(|d| *d >= 0).map(|d| d / 1_000)
 }
 
 fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
@@ -274,7 +308,7 @@ fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     let mut records: Vec<(&v1::CallEnded, &Interaction)> = records.into_values().collect();
     records.sort_by(|a, b| a.1.stamp.cmp(&b.1.stamp));
     let mut legs: Vec<Leg<'_>> = records.iter().map(|(b, e)| leg(b, e)).collect();
-    legs.sort_by(|a, b| (a.offered, &a.event.stamp).cmp(&(b.offered, &b.event.stamp)));
+    legs.sort_by(|a, b| (a.stands_at(), &a.event.stamp).cmp(&(b.stands_at(), &b.event.stamp)));
     for (n, leg) in legs.iter().enumerate() {
         rows.push("call_legs", &leg.row(id, n + 1));
     }
@@ -282,14 +316,16 @@ fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
                  record: &dyn Fn(&v1::CallEnded) -> Option<String>| {
         offers.iter().find_map(|(b, _)| offer(b)).or_else(|| records.iter().find_map(|(b, _)| record(b)))
     };
-    let offered = offers.first().map(|(_, e)| e.occurred_at).or(legs.first().map(|l| l.offered));
+    // Which queue comes first is told by the offers, not by which record was written first.
+    let queue =
+        offers.iter().find_map(|(b, _)| b.queue.as_ref()).or_else(|| legs.iter().find_map(|l| l.body.queue.as_ref()));
+    let offered = offers.first().map(|(_, e)| e.occurred_at).or(legs.first().and_then(|l| l.offered));
+    let shown_offer = offered.or(legs.first().map(Leg::stands_at));
     let answer = answers.first();
     let answered = answer.map(|(_, e)| e.occurred_at).or(legs.iter().filter_map(|l| l.answered).min());
     let ended = legs.iter().map(|l| l.event.occurred_at).max();
-    let gap =
-        |from: Option<i64>, to: Option<i64>| from.zip(to).map(|(f, t)| t - f).filter(|d| *d >= 0).map(|d| d / 1_000);
-    let sum = |part: &dyn Fn(&Leg<'_>) -> Option<i64>| -> Option<i64> {
-        let told: Vec<i64> = legs.iter().filter_map(part).collect();
+    let sum = |part: &dyn Fn(&Leg<'_>) -> Option<i128>| -> Option<i128> {
+        let told: Vec<i128> = legs.iter().filter_map(part).collect();
         if told.is_empty() { None } else { Some(told.iter().sum()) }
     };
     let mut agents: Vec<(&Interaction, &String)> =
@@ -297,22 +333,37 @@ fn call(id: &str, facts: &[&Interaction], rows: &mut Rows) {
     agents.extend(records.iter().filter_map(|(b, e)| Some((*e, b.agent_id.as_ref()?))));
     let picked_up =
         |l: &Leg<'_>| matches!(l.body.disposition.as_deref(), Some("answered" | "transferred")) || l.answered.is_some();
-    let wait = answer.and_then(|(b, _)| ms(&b.wait_s)).or(answer.and_then(|(_, e)| gap(offered, Some(e.occurred_at))));
+    let was_answered = answer.is_some() || legs.iter().any(picked_up);
+    // The call waited from its first offer to its first answer, or to its end. Somebody's word for it is better than a
+    // difference of times, if it is about that very wait: there is but one leg, or its leg was offered and answered first.
+    let but_one = offers.len() < 2 && legs.len() < 2;
+    let by_answer = answer.and_then(|(b, _)| ms(&b.wait_s)).filter(|_| but_one);
+    let by_events =
+        offers.first().zip(answer).and_then(|((_, o), (_, a))| gap(Some(o.occurred_at), Some(a.occurred_at)));
+    let by_record = legs
+        .first()
+        .filter(|l| {
+            but_one || (l.offered.is_some() && l.offered == offered && l.answered.is_some() && l.answered == answered)
+        })
+        .and_then(|l| ms(&l.body.wait_s));
+    let by_times = gap(offered, if was_answered { answered } else { ended });
+    let wait = [by_answer, by_events, by_record, by_times].into_iter().flatten().next();
+    let flags: &[&str] = if legs.iter().any(|l| l.absurd) { &["time_out_of_range"] } else { &[] };
     rows.push(
         "calls",
         &json!({
             "call_id": id, "subject_id": owner(facts),
             "direction": first(&|b| b.direction.clone(), &|b| b.direction.clone()).map(|d| if d.starts_with("in") { "inbound" } else { "outbound" }),
             "from_number": first(&|b| b.from.clone(), &|b| b.from.clone()), "to_number": first(&|b| b.to.clone(), &|b| b.to.clone()),
-            "queue": first(&|b| b.queue.clone(), &|b| b.queue.clone()),
+            "queue": queue,
             "agent_id": agents.iter().max_by(|a, b| a.0.stamp.cmp(&b.0.stamp)).map(|(_, agent)| *agent),
             "case_id": records.iter().rev().find_map(|(b, _)| b.case_id.clone()),
-            "offered_at": offered.map(time), "answered_at": answered.map(time), "ended_at": ended.map(time),
-            "answered": answer.is_some() || legs.iter().any(picked_up), "disposition": legs.last().and_then(|l| l.body.disposition.clone()),
-            "wait_s": wait.or(legs.first().and_then(|l| l.wait)).map(seconds),
+            "offered_at": shown_offer.map(time), "answered_at": answered.map(time), "ended_at": ended.map(time),
+            "answered": was_answered, "disposition": legs.last().and_then(|l| l.body.disposition.clone()),
+            "wait_s": wait.map(seconds),
             "talk_s": sum(&|l| l.talk).map(seconds), "hold_s": sum(&|l| ms(&l.body.hold_s)).map(seconds), "wrap_s": sum(&|l| ms(&l.body.wrap_s)).map(seconds),
             "duration_s": (if legs.len() > 1 { gap(offered, ended) } else { legs.first().and_then(|l| ms(&l.body.duration_s)) }).map(seconds),
-            "leg_count": legs.len(), "flags": [], "set_by": set_by,
+            "leg_count": legs.len(), "flags": flags, "set_by": set_by,
         }),
     );
 }
@@ -322,7 +373,7 @@ impl Leg<'_> {
         let b = self.body;
         json!({
             "call_id": call, "leg_no": n, "leg_id": b.leg_id.as_deref().filter(|l| !l.is_empty()), "queue": b.queue, "agent_id": b.agent_id,
-            "offered_at": time(self.offered), "answered_at": self.answered.map(time), "ended_at": time(self.event.occurred_at),
+            "offered_at": time(self.stands_at()), "answered_at": self.answered.map(time), "ended_at": time(self.event.occurred_at),
             "disposition": b.disposition, "wait_s": self.wait.map(seconds), "talk_s": self.talk.map(seconds),
             "hold_s": ms(&b.hold_s).map(seconds), "wrap_s": ms(&b.wrap_s).map(seconds), "duration_s": ms(&b.duration_s).map(seconds),
             "transfer_to": b.transfer_to, "reason": b.reason, "set_by": self.event.event_id,
@@ -336,8 +387,8 @@ fn minutes(micros: i64) -> String {
 }
 
 /// Milliseconds as seconds with three digits.
-fn seconds(ms: i64) -> String {
-    thousandths(ms.into())
+fn seconds(ms: i128) -> String {
+    thousandths(ms)
 }
 
 fn thousandths(n: i128) -> String {

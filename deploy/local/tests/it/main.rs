@@ -1,12 +1,12 @@
 //! Starts real servers: each test has its own data directory and ports.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use local_stack::{
     Artifacts, DataDirLock, KafkaOptions, Lifetime, PostgresOptions, Server, StackError, end_leftovers, fetch,
-    stack_dir,
+    free_ports, stack_dir,
 };
 
 const GRACE: Duration = Duration::from_secs(20);
@@ -16,10 +16,8 @@ async fn artifacts() -> Artifacts {
     fetch(&stack_dir(&root), |line| eprintln!("{line}")).await.expect("the artifacts can be fetched")
 }
 
-/// A port that was free a moment ago.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    free_ports(1).expect("a port is free")
 }
 
 fn answers(server: &Server) -> bool {

@@ -156,6 +156,7 @@ async fn results_stand_in_order_with_the_reasons() {
 async fn events_that_can_never_be_accepted() {
     let collector = start(|_| {}).await;
     let with = |field: &str, value: Value| Event::order_placed("x").data(field, value).json();
+    let crowd = (0..257).map(|n| format!("device_id:{n}")).collect::<Vec<_>>().join(",");
     let cases = vec![
         ("no object", json!([]), "", ""),
         ("no id", Event::order_placed("x").attribute("id", Value::Null).json(), "missing_field", "/id"),
@@ -185,6 +186,7 @@ async fn events_that_can_never_be_accepted() {
         ("time", Event::order_placed("x").time("yesterday").json(), "bad_time", "/time"),
         ("1899", Event::order_placed("x").time("1899-12-31T23:59:59Z").json(), "out_of_range", "/time"),
         ("ahead", Event::order_placed("x").time("2026-03-03T09:00:01Z").json(), "out_of_range", "/time"),
+        ("crowd", Event::order_placed("x").identifiers(&crowd).json(), "out_of_range", "/identifiers"),
         ("long id", Event::order_placed("x").attribute("id", "x".repeat(2000)).json(), "out_of_range", "/id"),
         ("nul", with("rep", json!("a\u{0}b")), "nul_character", "/data/rep"),
         ("status", Event::case_changed("x", "c", "ajar").json(), "not_permitted", "/data/status"),

@@ -5,22 +5,28 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use crate::support::{Running, STRUCTURED, order, start};
 
 /// Longer than any limit of these tests.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Running {
-    /// A connection whose body has stopped after `bytes` bytes, which the collector has read.
+    /// A connection whose body has stopped after `bytes` bytes. The request has its place among those being worked on:
+    /// the collector has asked for its body. Whether it has read those bytes already is not known.
     pub(crate) async fn half_sent(&self, bytes: usize) -> TcpStream {
-        let mut stream =
-            self.connect("Content-Type: application/cloudevents-batch+json\r\nContent-Length: 90000\r\n\r\n").await;
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut stream = self
+            .connect(
+                "Content-Type: application/cloudevents-batch+json\r\nContent-Length: 90000\r\nExpect: 100-continue\r\n\r\n",
+            )
+            .await;
+        let mut said = vec![0; CONTINUE.len()];
+        timeout(PATIENCE, stream.read_exact(&mut said)).await.expect("in time").expect("the collector answers");
+        assert_eq!(said, CONTINUE, "{}", String::from_utf8_lossy(&said));
         stream.write_all(&vec![b' '; bytes]).await.expect("the collector reads");
-        // What was written is read when nothing waits in the socket any more; there is no signal for it.
-        sleep(Duration::from_millis(200)).await;
         stream
     }
 

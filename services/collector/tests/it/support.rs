@@ -52,7 +52,8 @@ pub(crate) async fn start_on(log: LogOptions, change: impl FnOnce(&mut Options))
         ..Options::new(log.clone())
     };
     change(&mut options);
-    let handle = collector::start(options, CancellationToken::new()).await.expect("the collector starts");
+    let started = collector::start(options, CancellationToken::new()).await.expect("the collector starts");
+    let handle = started.expect("nobody tells it to end");
     Running { handle, log, client: reqwest::Client::new() }
 }
 

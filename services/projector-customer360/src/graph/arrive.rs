@@ -91,13 +91,13 @@ async fn identifiers(
     Ok(rows.into_iter().filter_map(row).collect())
 }
 
-/// The pairs of co-named identifiers that a hub limit counts.
+/// The pairs of identifiers co-named in one subject that a hub limit counts.
 pub(crate) fn counted_pairs<'s>(
     limits: &HubLimits,
-    subjects: impl IntoIterator<Item = &'s SubjectRow>,
+    subjects: impl IntoIterator<Item = &'s [Node]>,
 ) -> BTreeSet<(&'s Node, &'s Node)> {
     let mut pairs = BTreeSet::new();
-    for SubjectRow { identifiers, .. } in subjects {
+    for identifiers in subjects {
         for node in identifiers {
             pairs
                 .extend(identifiers.iter().filter(|n| *n != node && limits.most(node, n).is_some()).map(|n| (node, n)));
@@ -113,7 +113,7 @@ async fn new_hubs(
     subjects: &[SubjectRow],
     known: &HashMap<Node, Known>,
 ) -> Result<BTreeSet<Node>, sqlx::Error> {
-    let pairs = counted_pairs(limits, subjects);
+    let pairs = counted_pairs(limits, subjects.iter().map(|s| s.identifiers.as_slice()));
     if pairs.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -149,8 +149,8 @@ async fn new_hubs(
     Ok(hubs)
 }
 
-/// Which of these identifiers have more neighbours than the limits allow.
-pub(crate) async fn crowded(
+/// Which of these identifiers, none of them a hub yet, have more neighbours than the limits allow.
+async fn crowded(
     limits: &HubLimits,
     connection: &mut PgConnection,
     of: &[&Node],

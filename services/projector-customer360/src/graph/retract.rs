@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::arrive::{counted_pairs, crowded, set_hubs};
+use super::arrive::{counted_pairs, set_hubs};
 use super::{Dirty, nodes, texts};
 use crate::effects::Effects;
-use crate::identity::{HubLimits, LinkEvent, Node, SubjectRow};
+use crate::identity::{HubLimits, LinkEvent, Node};
 use crate::model::Customer360;
 
 /// Withdraws what these events said; the timeline no longer counts them. The identity lock is held.
@@ -79,7 +79,8 @@ async fn restamp(
     Ok(gone)
 }
 
-/// Deletes subjects, and identifiers that none is left to name; counts the neighbours of the others again.
+/// Deletes subjects, and identifiers that none is left to name; ends the hubs that have become few enough. What this
+/// costs follows the subjects that go, not the hubs that they name.
 async fn forget(
     limits: &HubLimits,
     connection: &mut PgConnection,
@@ -87,54 +88,90 @@ async fn forget(
     dirty: &mut Dirty,
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = gone.keys().copied().collect();
-    let named: BTreeSet<Node> = gone.into_values().flatten().collect();
-    for delete in [
-        "DELETE FROM naming WHERE identifier = ANY($1) AND subject_id = ANY($2)",
-        "DELETE FROM neighbours WHERE identifier = ANY($1) AND $2::uuid[] IS NOT NULL",
-    ] {
-        sqlx::query(delete).bind(texts(&named)).bind(&ids).execute(&mut *connection).await?;
-    }
+    let named: BTreeSet<&Node> = gone.values().flatten().collect();
+    sqlx::query("DELETE FROM naming WHERE identifier = ANY($1) AND subject_id = ANY($2)")
+        .bind(texts(named.iter().copied()))
+        .bind(&ids)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("DELETE FROM subjects WHERE subject_id = ANY($1)").bind(&ids).execute(&mut *connection).await?;
+    part(connection, &counted_pairs(limits, gone.values().map(Vec::as_slice))).await?;
     sqlx::query(
         "DELETE FROM identifiers i WHERE identifier = ANY($1) AND NOT EXISTS (SELECT FROM naming n WHERE n.identifier = i.identifier)",
     )
-    .bind(texts(&named))
+    .bind(texts(named.iter().copied()))
     .execute(&mut *connection)
     .await?;
-    count_neighbours(limits, connection, &named).await?;
 
-    let crowded = crowded(limits, connection, &named.iter().collect::<Vec<_>>()).await?;
     let hubs: Vec<String> = sqlx::query_scalar("SELECT identifier FROM identifiers WHERE hub AND identifier = ANY($1)")
-        .bind(texts(&named))
+        .bind(texts(named))
         .fetch_all(&mut *connection)
         .await?;
     // Fewer neighbours can only end a hub, never make one.
-    let ended: BTreeSet<Node> = nodes(&hubs).into_iter().filter(|hub| !crowded.contains(hub)).collect();
+    let mut ended = BTreeSet::new();
+    for hub in nodes(&hubs) {
+        if !is_crowded(limits, connection, &hub).await? {
+            ended.insert(hub);
+        }
+    }
     set_hubs(connection, &ended, false, dirty).await
 }
 
-async fn count_neighbours(
-    limits: &HubLimits,
-    connection: &mut PgConnection,
-    of: &BTreeSet<Node>,
-) -> Result<(), sqlx::Error> {
-    let rows: Vec<(Uuid, Vec<String>, Vec<u8>)> = sqlx::query_as(
-        "SELECT subject_id, identifiers, first_stamp FROM subjects \
-         WHERE subject_id = ANY (SELECT subject_id FROM naming WHERE identifier = ANY($1))",
+/// Those of these pairs that stand together in no subject any more are neighbours no more.
+async fn part(connection: &mut PgConnection, pairs: &BTreeSet<(&Node, &Node)>) -> Result<(), sqlx::Error> {
+    let both: BTreeSet<&Node> = pairs.iter().flat_map(|(node, neighbour)| [*node, *neighbour]).collect();
+    let named: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT i.identifier, (SELECT count(*) FROM (SELECT FROM naming n WHERE n.identifier = i.identifier LIMIT 1000) c) \
+         FROM unnest($1::text[]) AS i (identifier)",
     )
-    .bind(texts(of))
+    .bind(texts(both))
     .fetch_all(&mut *connection)
     .await?;
-    let row = |(id, identifiers, first): (Uuid, Vec<String>, Vec<u8>)| {
-        Some(SubjectRow { id, identifiers: nodes(&identifiers), first: domain::Stamp::from_bytes(first)? })
-    };
-    let subjects: Vec<SubjectRow> = rows.into_iter().filter_map(row).collect();
-    let pairs: Vec<(&Node, &Node)> =
-        counted_pairs(limits, &subjects).into_iter().filter(|(node, _)| of.contains(*node)).collect();
-    sqlx::query("INSERT INTO neighbours (identifier, neighbour) SELECT * FROM unnest($1::text[], $2::text[])")
-        .bind(texts(pairs.iter().map(|(node, _)| *node)))
-        .bind(texts(pairs.iter().map(|(_, neighbour)| *neighbour)))
-        .execute(connection)
-        .await?;
+    let subjects: HashMap<&str, i64> = named.iter().map(|(text, count)| (text.as_str(), *count)).collect();
+    // A hub is named by very many: of two identifiers, the subjects of the one that fewer name are gone through.
+    let count = |node: &Node| subjects.get(node.text()).copied().unwrap_or_default();
+    let (mut rarer, mut other) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+    for (node, neighbour) in pairs {
+        let (less, more) = if count(node) <= count(neighbour) { (node, neighbour) } else { (neighbour, node) };
+        rarer.push(less.text());
+        other.push(more.text());
+    }
+    sqlx::query(
+        "DELETE FROM neighbours nb USING unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS p (identifier, neighbour, rarer, other) \
+         WHERE nb.identifier = p.identifier AND nb.neighbour = p.neighbour AND NOT EXISTS ( \
+             SELECT FROM naming a WHERE a.identifier = p.rarer \
+             AND EXISTS (SELECT FROM naming b WHERE b.identifier = p.other AND b.subject_id = a.subject_id))",
+    )
+    .bind(texts(pairs.iter().map(|(node, _)| *node)))
+    .bind(texts(pairs.iter().map(|(_, neighbour)| *neighbour)))
+    .bind(rarer)
+    .bind(other)
+    .execute(connection)
+    .await?;
     Ok(())
+}
+
+/// Neighbours of a hub that are looked at together.
+const NEIGHBOURS_READ_MAX: i64 = 500;
+
+/// Whether a hub still has more neighbours than the limits allow. Looks at no more of them than that takes.
+async fn is_crowded(limits: &HubLimits, connection: &mut PgConnection, hub: &Node) -> Result<bool, sqlx::Error> {
+    let mut near: Vec<Node> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let some: Vec<String> = sqlx::query_scalar(
+            "SELECT neighbour FROM neighbours WHERE identifier = $1 AND neighbour > $2 ORDER BY neighbour LIMIT $3",
+        )
+        .bind(hub.text())
+        .bind(&after)
+        .bind(NEIGHBOURS_READ_MAX)
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(last) = some.last() else { return Ok(false) };
+        after.clone_from(last);
+        near.extend(nodes(&some));
+        if limits.exceeded(hub, &near) {
+            return Ok(true);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use domain::Kind;
+
 use super::{Node, SubjectRow};
 
 /// How many distinct neighbours of a kind an identifier may have before it is a hub. Part of the model's definition.
@@ -40,6 +42,31 @@ impl HubLimits {
     /// Limits by rules `(kind, kind of the neighbours or "*" for each stronger one, most)`; the first that fits counts.
     pub fn new<'a>(rules: impl IntoIterator<Item = (&'a str, &'a str, usize)>) -> Self {
         Self { rules: rules.into_iter().map(|(kind, of, most)| (kind.to_owned(), of.to_owned(), most)).collect() }
+    }
+
+    /// These limits with some set otherwise: `device_id/email=20`, `email/anonymous_id=100`, `card/*=3` for every kind
+    /// that is stronger.
+    ///
+    /// # Errors
+    /// A sentence, where one cannot be read or names a kind that links nobody.
+    pub fn with(self, changes: &[String]) -> Result<Self, String> {
+        let mut rules = Vec::with_capacity(changes.len() + self.rules.len());
+        for change in changes {
+            let unread = || format!("{change:?} is no hub limit such as email/user_id=5");
+            let (kinds, most) = change.split_once('=').ok_or_else(unread)?;
+            let (kind, of) = kinds.split_once('/').ok_or_else(unread)?;
+            let (kind, of) = (kind.trim(), of.trim());
+            let most: usize = most.trim().parse().map_err(|_| unread())?;
+            for name in [Some(kind), (of != STRONGER).then_some(of)].into_iter().flatten() {
+                if !Kind::parse(name).is_some_and(|kind| kind.links()) {
+                    return Err(format!("{change:?} names {name:?}, which is no kind of identifier that links people"));
+                }
+            }
+            rules.push((kind.to_owned(), of.to_owned(), most));
+        }
+        // The first that fits counts.
+        rules.extend(self.rules);
+        Ok(Self { rules })
     }
 
     /// How many neighbours of `neighbour`'s kind `node` may have; `None`: any number.
@@ -96,6 +123,21 @@ mod tests {
         let email = &nodes(&["email:a@b.c"])[0];
         assert!(!limits.exceeded(email, &nodes(&["user_id:1", "user_id:2", "phone:+491"])));
         assert!(limits.exceeded(email, &nodes(&["user_id:1", "user_id:2", "user_id:3"])));
+    }
+
+    #[test]
+    fn limits_can_be_set_otherwise() {
+        let changes = ["email/user_id=1", " device_id / email = 9 "].map(str::to_owned);
+        let limits = HubLimits::default().with(&changes).expect("limits");
+        let most = |node: &str, near: &str| limits.most(&nodes(&[node])[0], &nodes(&[near])[0]);
+        assert_eq!(most("email:a", "user_id:1"), Some(1));
+        assert_eq!(most("device_id:d", "email:a"), Some(9));
+        assert_eq!((most("device_id:d", "phone:1"), most("email:a", "phone:1")), (Some(5), Some(10)));
+        assert_ne!(limits.canonical(), HubLimits::default().canonical(), "another definition");
+        for wrong in ["email", "email/user_id", "email=5", "email/user_id=few", "mail/user_id=5", "email/account=5"] {
+            let sentence = HubLimits::default().with(&[wrong.to_owned()]).expect_err(wrong);
+            assert!(sentence.contains(wrong), "{sentence}");
+        }
     }
 
     #[test]

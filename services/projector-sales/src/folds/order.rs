@@ -1,6 +1,6 @@
 //! One order.
 
-use domain::{owner::owner, time::DAY};
+use domain::time::DAY;
 use projection::bounded::Fact;
 use rapport_proto::v1::{self, interaction::Data};
 use uuid::Uuid;
@@ -65,8 +65,8 @@ pub struct Order {
     pub delivered_at: Option<i64>,
     /// As last announced.
     pub expected_at: Option<i64>,
-    /// Delivered after it was expected, or delayed or lost by its last status.
-    pub late: bool,
+    /// A day was announced, without a time: `expected_at` is its midnight, UTC, and stands for all of it.
+    pub expected_is_day: bool,
     /// Placed, not cancelled, and no shipment has been shipped or delivered.
     pub unshipped: bool,
     /// As last named.
@@ -114,8 +114,9 @@ pub struct Refund {
     pub currency: String,
 }
 
-/// Folds the facts of an order. There is an order as soon as one of `order.*`, `payment.recorded`, `shipment.updated`
-/// and `return.received` is about it; other facts that name it only help to tell its owner.
+/// Folds the facts of an order; `owner` is whose it is. There is an order as soon as one of `order.*`,
+/// `payment.recorded`, `shipment.updated` and `return.received` is about it; other facts that name it only help to tell
+/// its owner.
 ///
 /// What contradictory histories come to:
 /// - `order.placed` states everything: of two the last counts, and one after an `order.changed` undoes that. `placed_at`
@@ -125,7 +126,7 @@ pub struct Refund {
 /// - A cancellation is final, whatever comes after or is placed after it. It can be voided.
 /// - Payments, shipments and returns count whenever they come, also before the order or after its end.
 /// - Amounts in another currency than the order's are flagged and count nowhere.
-pub fn order(order_id: &str, facts: &[Fact<'_>], capped: bool) -> OrderRows {
+pub fn order(order_id: &str, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> OrderRows {
     let Some(history) = History::read(order_id, facts) else { return OrderRows::default() };
     let mut book = Book::new(history.amounts());
     let mut lines =
@@ -135,7 +136,7 @@ pub fn order(order_id: &str, facts: &[Fact<'_>], capped: bool) -> OrderRows {
         all_known &= lines.take_back(&body.lines, fact.event_id());
     }
     let refunds = refunds(order_id, &history, &mut book);
-    let mut order = history.order(order_id, owner(facts.iter().map(|f| f.subject_id)));
+    let mut order = history.order(order_id, owner);
     sums(&mut order, &history, &lines, &refunds, &mut book);
     shipment(&mut order, &history);
     order.flags = flags(&[
@@ -339,18 +340,27 @@ fn shipment(order: &mut Order, history: &History<'_>) {
     order.shipped_at = at("shipped").next();
     order.delivered_at = at("delivered").next_back();
     order.shipment_state = shipments.iter().rev().find_map(|(b, _)| b.status.clone());
-    order.expected_at = shipments.iter().rev().find_map(|(b, _)| b.expected_at);
+    let announced = shipments.iter().rev().find(|(b, _)| b.expected_at.is_some());
+    order.expected_at = announced.and_then(|(b, _)| b.expected_at);
+    order.expected_is_day = announced.is_some_and(|(b, _)| is_day(b));
     order.carrier = shipments.iter().rev().find_map(|(b, _)| b.carrier.clone());
     order.tracking = shipments.iter().rev().find_map(|(b, _)| b.tracking.clone());
-    let overdue =
-        order.expected_at.zip(order.delivered_at).is_some_and(|(expected, delivered)| is_after(delivered, expected));
-    order.late = overdue || matches!(order.shipment_state.as_deref(), Some("delayed" | "lost"));
     let on_its_way = order.shipped_at.is_some() || order.delivered_at.is_some();
     order.unshipped = order.placed_at.is_some() && order.cancelled_at.is_none() && !on_its_way;
 }
 
-/// Whether it was delivered after it was expected. A bare day, midnight UTC, is met until its end.
-fn is_after(delivered: i64, expected: i64) -> bool {
-    let until = if expected.rem_euclid(DAY) == 0 { expected.saturating_add(DAY - 1) } else { expected };
-    delivered > until
+/// Whether `expected_at` was published as a date: the contract keeps its midnight, UTC, and beside it the text as it was
+/// written. Which stretch of time that day is depends on the zone in which days are cut, so no fold can say.
+fn is_day(shipment: &v1::ShipmentUpdated) -> bool {
+    if shipment.expected_at.is_none_or(|at| at.rem_euclid(DAY) != 0) || shipment.extra_json.is_empty() {
+        return false;
+    }
+    let extra: Option<Extra> = serde_json::from_slice(&shipment.extra_json).ok();
+    extra.and_then(|extra| extra.expected_at).is_some_and(|text| rapport_proto::time::day(&text).is_some())
+}
+
+/// What is read of the keys that the contract keeps as they were written.
+#[derive(serde::Deserialize)]
+struct Extra {
+    expected_at: Option<String>,
 }

@@ -118,7 +118,7 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
                 wire: &e.interaction.wire,
             })
             .collect();
-        let rows = folds::order(id, &facts, false);
+        let rows = folds::order(id, facts.iter().find_map(|f| f.subject_id), &facts, false);
         if let Some(o) = rows.order {
             let flags = o.flags.iter().map(|f| (*f).to_owned()).collect();
             let (lines, refunds) = (rows.lines.len() as i64, rows.refunds.len() as i64);
@@ -188,6 +188,41 @@ async fn the_first_ten_thousand_facts_of_an_order_count() {
         .expect("one order");
     assert_eq!(row.get::<i64, _>(0), max * 10_000);
     assert_eq!(row.get::<Vec<String>, _>(1), ["facts_capped", "unplaced"]);
+}
+
+/// A day that was announced lasts until its end in the zone in which reports cut days; an instant is the same everywhere.
+#[tokio::test]
+async fn what_is_late_depends_on_the_reporting_time_zone() {
+    let mut db = open().await;
+    let shipment = |order: &str, status: &str, at: i64, expected: &str| {
+        let told = test_kit::Event::new("shipment.updated", &format!("shipment of {order}")).data("order_id", order);
+        told.data("status", status).data("expected_at", expected).at_s(at)
+    };
+    let told = [
+        // Half past midnight on the next day in Berlin.
+        shipment("evening", "delivered", 15 * 3600 + 1800, "2026-03-02"),
+        // Eight in the evening of the same day in New York.
+        shipment("night", "delivered", 17 * 3600, "2026-03-02"),
+        shipment("noon", "delivered", 4 * 3600, "2026-03-02"),
+        shipment("instant", "delivered", 4 * 3600, "2026-03-02T00:00:00Z"),
+        shipment("in time", "delivered", 4 * 3600, "2026-03-02T12:00:00Z"),
+        shipment("delayed", "delayed", 60, "2026-03-02"),
+        shipment("on its way", "shipped", 60, "2026-03-01"),
+    ];
+    let records = told.into_iter().enumerate().map(|(n, t)| record(&t.json(), RECEIVED_AT, n as i64)).collect();
+    db.fold(records).await.expect("folded");
+    for (zone, expected) in [
+        ("UTC", vec!["delayed", "instant", "night"]),
+        ("Europe/Berlin", vec!["delayed", "evening", "instant", "night"]),
+        ("America/New_York", vec!["delayed", "instant"]),
+    ] {
+        projection::backbone::set_reporting_timezone(&mut db.connection, zone).await.expect("a zone");
+        let late: Vec<String> = sqlx::query_scalar("SELECT order_id FROM sales.orders WHERE late ORDER BY order_id")
+            .fetch_all(&mut db.connection)
+            .await
+            .expect("the orders");
+        assert_eq!(late, expected, "{zone}");
+    }
 }
 
 /// Views answer, every column is explained, and revenue adds up.

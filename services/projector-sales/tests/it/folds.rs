@@ -37,7 +37,7 @@ fn rows(told: Vec<Told>) -> OrderRows {
         .iter()
         .map(|e| Fact { stamp: &e.interaction.stamp, subject_id: fact(e), wire: &e.interaction.wire })
         .collect();
-    order("o", &facts, false)
+    order("o", facts.iter().find_map(|f| f.subject_id), &facts, false)
 }
 
 fn row(told: Vec<Told>) -> Order {
@@ -142,11 +142,7 @@ fn contradictory_histories_have_an_outcome() {
 #[test]
 fn payments_and_shipments() {
     let shipped = |id: &str, status: &str, at: i64| {
-        Told::new("shipment.updated", id)
-            .data("order_id", "o")
-            .data("status", status)
-            .data("expected_at", "2026-03-02")
-            .at_s(at)
+        Told::new("shipment.updated", id).data("order_id", "o").data("status", status).at_s(at)
     };
     for (payments, state) in [
         (vec![], "none"),
@@ -168,11 +164,22 @@ fn payments_and_shipments() {
     }
     let order = || placed("e", json!([line("A", 2, 500)]));
     let waiting = row(vec![order()]);
-    assert!(waiting.unshipped && !waiting.late);
-    let on_the_day = row(vec![order(), shipped("s1", "shipped", 60), shipped("s2", "delivered", 15 * 3600)]);
-    assert!(!on_the_day.unshipped && !on_the_day.late, "an expected day lasts until its end");
-    assert!(row(vec![order(), shipped("s2", "delivered", 17 * 3600)]).late);
-    assert!(row(vec![order(), shipped("s1", "delayed", 60)]).late);
+    assert!(waiting.unshipped);
+    let sent = row(vec![order(), shipped("s1", "shipped", 60), shipped("s2", "delivered", 90)]);
+    assert_eq!((sent.unshipped, sent.shipment_state.as_deref()), (false, Some("delivered")));
+    assert_eq!(sent.delivered_at, Some((test_kit::BASE_TIME + 90) * 1_000_000));
+    // A day is told from the instant at which it begins, in whatever zone that is written.
+    for (expected, is_day) in [
+        ("2026-03-02", true),
+        ("2026-03-02T00:00:00Z", false),
+        ("2026-03-02T01:00:00+01:00", false),
+        ("2026-03-02T18:00:00Z", false),
+    ] {
+        let shipment = shipped("s1", "shipped", 60).data("expected_at", expected);
+        // One that announces nothing leaves it.
+        let row = row(vec![order(), shipment, shipped("s2", "delivered", 90)]);
+        assert_eq!((row.expected_is_day, row.expected_at.is_some()), (is_day, true), "{expected}");
+    }
     // Only paid: a row, but no revenue.
     let paid = row(vec![payment("p", "captured", eur(1000))]);
     assert_eq!((paid.placed_at, paid.gross_minor, paid.captured_minor, paid.unshipped), (None, None, 1000, false));

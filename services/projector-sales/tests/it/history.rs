@@ -91,8 +91,8 @@ fn about_order() -> impl Strategy<Value = (&'static str, Value)> {
         1 => order_id().prop_map(|order| ("order.cancelled", json!({"order_id": order}))),
         3 => (order_id(), prop_oneof!["authorized", "captured", "refunded", "failed"], money())
             .prop_map(|(order, kind, amount)| ("payment.recorded", json!({"order_id": order, "kind": kind, "amount": amount}))),
-        2 => (order_id(), prop_oneof!["packed", "shipped", "delivered", "delayed"])
-            .prop_map(|(order, status)| ("shipment.updated", json!({"order_id": order, "status": status, "expected_at": "2026-03-02"}))),
+        2 => (order_id(), prop_oneof!["packed", "shipped", "delivered", "delayed"], prop_oneof!["2026-03-02", "2026-03-02T00:00:00Z"])
+            .prop_map(|(order, status, at)| ("shipment.updated", json!({"order_id": order, "status": status, "expected_at": at}))),
         1 => (order_id(), proptest::collection::vec(line(), 1..3), money())
             .prop_map(|(order, lines, refund)| ("return.received", json!({"order_id": order, "lines": lines, "refund": refund}))),
     ]

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use domain::{money::Decimal, owner::owner};
+use domain::{
+    money::Decimal,
+    time::{EARLIEST, LATEST},
+};
 use projection::bounded::Fact;
 use rapport_proto::v1::{self, interaction::Data};
 use uuid::Uuid;
 
 /// Microseconds in a millisecond: durations of calls are kept in milliseconds.
-const MILLISECOND: i64 = 1_000;
+const MILLISECOND: i128 = 1_000;
 
 /// The rows of one call. Without a `call` there are none at all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +22,7 @@ pub struct CallRows {
     pub legs: Vec<CallLeg>,
 }
 
-/// A call. Times are microseconds UTC, durations (`_ms`) milliseconds.
+/// A call. Times are microseconds UTC, durations (`_ms`) milliseconds: these hold whatever an event may state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
     /// As published.
@@ -48,19 +51,19 @@ pub struct Call {
     pub answered: bool,
     /// Of its last leg.
     pub disposition: Option<String>,
-    /// Until it was first answered, else until it ended.
-    pub wait_ms: Option<i64>,
+    /// From the offer until it was first answered, else until it ended.
+    pub wait_ms: Option<i128>,
     /// The sum over its legs, like the next two; `None` if no leg tells.
-    pub talk_ms: Option<i64>,
+    pub talk_ms: Option<i128>,
     /// See `talk_ms`.
-    pub hold_ms: Option<i64>,
+    pub hold_ms: Option<i128>,
     /// See `talk_ms`.
-    pub wrap_ms: Option<i64>,
+    pub wrap_ms: Option<i128>,
     /// Of one leg what its record says; of several from the first offer to the last end.
-    pub duration_ms: Option<i64>,
+    pub duration_ms: Option<i128>,
     /// How many legs have ended.
     pub leg_count: i32,
-    /// `facts_capped`.
+    /// `facts_capped`, `time_out_of_range`.
     pub flags: Vec<&'static str>,
     /// The event that last set it.
     pub set_by: Uuid,
@@ -79,7 +82,7 @@ pub struct CallLeg {
     pub queue: Option<String>,
     /// As published.
     pub agent_id: Option<String>,
-    /// As published, else the end less the duration.
+    /// As published, else the end less the duration, else the end.
     pub offered_at: i64,
     /// As published, else the offer and the wait, else the end less talk and hold. Only if it was answered.
     pub answered_at: Option<i64>,
@@ -88,15 +91,15 @@ pub struct CallLeg {
     /// As published.
     pub disposition: Option<String>,
     /// As published, else from the offer to the answer or the end.
-    pub wait_ms: Option<i64>,
+    pub wait_ms: Option<i128>,
     /// As published, else from the answer to the end less hold.
-    pub talk_ms: Option<i64>,
+    pub talk_ms: Option<i128>,
     /// As published.
-    pub hold_ms: Option<i64>,
+    pub hold_ms: Option<i128>,
     /// As published.
-    pub wrap_ms: Option<i64>,
+    pub wrap_ms: Option<i128>,
     /// As published.
-    pub duration_ms: Option<i64>,
+    pub duration_ms: Option<i128>,
     /// Where it was transferred to.
     pub transfer_to: Option<String>,
     /// As published.
@@ -105,26 +108,30 @@ pub struct CallLeg {
     pub set_by: Uuid,
 }
 
-/// Folds the facts of a call. There is a call as soon as one of `call.*` is about it. A `call.ended` alone is offered,
-/// answered and ended.
+/// Folds the facts of a call; `owner` is whose it is. There is a call as soon as one of `call.*` is about it. A
+/// `call.ended` alone is offered, answered and ended.
 ///
 /// What contradictory histories come to:
 /// - Of several `call.offered` or `call.answered` the first tells the time; the agent is the last.
 /// - Of several `call.ended` of one leg the last counts alone.
 /// - What the events say goes before what a record says, and that before what can be worked out; a duration that would be
 ///   negative is unknown.
-pub fn call(call_id: &str, facts: &[Fact<'_>], capped: bool) -> CallRows {
+/// - A record's time outside the years 1900 to 9999 (one worked out of a duration of centuries) is unknown and flagged; a
+///   leg whose offer is unknown stands at its end.
+pub fn call(call_id: &str, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> CallRows {
     let Some(history) = History::read(call_id, facts) else { return CallRows::default() };
     let legs = history.legs(call_id);
-    let mut call =
-        Call { call_id: call_id.to_owned(), subject_id: owner(facts.iter().map(|f| f.subject_id)), ..Call::default() };
-    parties(&mut call, &history);
+    let mut call = Call { call_id: call_id.to_owned(), subject_id: owner, ..Call::default() };
+    parties(&mut call, &history, &legs);
     course(&mut call, &history, &legs);
     if capped {
         call.flags.push("facts_capped");
     }
+    if legs.iter().any(|leg| leg.is_out_of_range) {
+        call.flags.push("time_out_of_range");
+    }
     call.set_by = history.last;
-    CallRows { call: Some(call), legs }
+    CallRows { call: Some(call), legs: legs.into_iter().map(|leg| leg.row).collect() }
 }
 
 /// The facts that are about one call, by what they say.
@@ -164,41 +171,78 @@ impl<'a> History<'a> {
         records
     }
 
-    fn legs(&self, call_id: &str) -> Vec<CallLeg> {
-        let mut legs: Vec<(CallLeg, Fact<'a>)> =
-            self.records().into_iter().map(|(body, fact)| (leg(call_id, body, fact), fact)).collect();
-        legs.sort_by_key(|(leg, fact)| (leg.offered_at, fact.stamp));
-        let numbered = legs.into_iter().zip(1..);
-        numbered.map(|((leg, _), leg_no)| CallLeg { leg_no, ..leg }).collect()
+    /// The legs, by the time of their offers.
+    fn legs(&self, call_id: &str) -> Vec<Leg<'a>> {
+        let mut legs: Vec<Leg<'a>> = self.records().into_iter().map(|(body, fact)| leg(call_id, body, fact)).collect();
+        legs.sort_by_key(|leg| (leg.row.offered_at, leg.fact.stamp));
+        for (leg, leg_no) in legs.iter_mut().zip(1..) {
+            leg.row.leg_no = leg_no;
+        }
+        legs
     }
 }
 
-fn leg(call_id: &str, body: &v1::CallEnded, fact: Fact<'_>) -> CallLeg {
+/// A leg's row, and what it does not tell.
+struct Leg<'a> {
+    row: CallLeg,
+    fact: Fact<'a>,
+    /// `None` if it is unknown and the row has the end instead.
+    offered_at: Option<i64>,
+    /// As published.
+    wait_ms: Option<i128>,
+    is_out_of_range: bool,
+}
+
+/// Lets times pass that an event may have, which PostgreSQL can hold too, and remembers that it met another.
+#[derive(Default)]
+struct Years {
+    is_out_of_range: bool,
+}
+
+impl Years {
+    fn pass(&mut self, micros: i128) -> Option<i64> {
+        let at = i64::try_from(micros).ok().filter(|at| (EARLIEST..=LATEST).contains(at));
+        self.is_out_of_range |= at.is_none();
+        at
+    }
+
+    fn stated(&mut self, micros: Option<i64>) -> Option<i64> {
+        self.pass(i128::from(micros?))
+    }
+
+    /// So many milliseconds after `at`.
+    fn after(&mut self, at: i64, ms: i128) -> Option<i64> {
+        self.pass(i128::from(at) + ms * MILLISECOND)
+    }
+}
+
+fn leg<'a>(call_id: &str, body: &v1::CallEnded, fact: Fact<'a>) -> Leg<'a> {
     let ended_at = fact.occurred_at();
     let [duration_ms, wait, talk, hold_ms, wrap_ms] =
         [&body.duration_s, &body.wait_s, &body.talk_s, &body.hold_s, &body.wrap_s].map(|s| milliseconds(s.as_deref()));
-    let back = |ms: i64| ended_at.saturating_sub(ms.saturating_mul(MILLISECOND));
-    let offered_at = body.offered_at.unwrap_or_else(|| back(duration_ms.unwrap_or(0)));
+    let mut years = Years::default();
+    let offered_at = years.stated(body.offered_at).or_else(|| years.after(ended_at, -duration_ms.unwrap_or(0)));
     // An agent who transfers a call has answered it.
     let was_answered = matches!(body.disposition.as_deref(), Some("answered" | "transferred"));
-    let answered_at = body.answered_at.or_else(|| {
-        let by_wait = wait.map(|ms| offered_at.saturating_add(ms.saturating_mul(MILLISECOND)));
-        let worked_out = by_wait.or_else(|| talk.map(|ms| back(ms.saturating_add(hold_ms.unwrap_or(0)))));
-        worked_out.filter(|_| was_answered)
-    });
+    let mut answered_at = years.stated(body.answered_at);
+    if answered_at.is_none() && was_answered {
+        let by_wait = offered_at.zip(wait).and_then(|(at, ms)| years.after(at, ms));
+        let by_talk = |ms: i128| years.after(ended_at, -(ms + hold_ms.unwrap_or(0)));
+        answered_at = by_wait.or_else(|| talk.and_then(by_talk));
+    }
     let until_answer = if was_answered { answered_at } else { answered_at.or(Some(ended_at)) };
-    let talked = between(answered_at, Some(ended_at)).and_then(|ms| ms.checked_sub(hold_ms.unwrap_or(0)));
-    CallLeg {
+    let talked = between(answered_at, Some(ended_at)).map(|ms| ms - hold_ms.unwrap_or(0));
+    let row = CallLeg {
         call_id: call_id.to_owned(),
         leg_no: 0,
         leg_id: body.leg_id.clone().filter(|id| !id.is_empty()),
         queue: body.queue.clone(),
         agent_id: body.agent_id.clone(),
-        offered_at,
+        offered_at: offered_at.unwrap_or(ended_at),
         answered_at,
         ended_at,
         disposition: body.disposition.clone(),
-        wait_ms: wait.or_else(|| between(Some(offered_at), until_answer)),
+        wait_ms: wait.or_else(|| between(offered_at, until_answer)),
         talk_ms: talk.or(talked.filter(|ms| *ms >= 0)),
         hold_ms,
         wrap_ms,
@@ -206,11 +250,12 @@ fn leg(call_id: &str, body: &v1::CallEnded, fact: Fact<'_>) -> CallLeg {
         transfer_to: body.transfer_to.clone(),
         reason: body.reason.clone(),
         set_by: fact.event_id(),
-    }
+    };
+    Leg { row, fact, offered_at, wait_ms: wait, is_out_of_range: years.is_out_of_range }
 }
 
 /// Who called whom, as the first fact that tells says.
-fn parties(call: &mut Call, history: &History<'_>) {
+fn parties(call: &mut Call, history: &History<'_>, legs: &[Leg<'_>]) {
     let records = history.records();
     let first = |offer: fn(&v1::CallOffered) -> &Option<String>, record: fn(&v1::CallEnded) -> &Option<String>| {
         let offered = history.offered.iter().find_map(|(body, _)| offer(body).clone());
@@ -220,7 +265,9 @@ fn parties(call: &mut Call, history: &History<'_>) {
     call.direction = direction.map(|d| if d.starts_with("in") { "inbound".to_owned() } else { "outbound".to_owned() });
     call.from = first(|b| &b.from, |b| &b.from);
     call.to = first(|b| &b.to, |b| &b.to);
-    call.queue = first(|b| &b.queue, |b| &b.queue);
+    // Whose record comes first does not tell to which queue it was offered first.
+    let offered = history.offered.iter().find_map(|(body, _)| body.queue.clone());
+    call.queue = offered.or_else(|| legs.iter().find_map(|leg| leg.row.queue.clone()));
     call.case_id = records.iter().rev().find_map(|(body, _)| body.case_id.clone());
     let answered = history.answered.iter().map(|(body, fact)| (fact.stamp, body.agent_id.as_deref()));
     let by_record = records.iter().map(|(body, fact)| (fact.stamp, body.agent_id.as_deref()));
@@ -229,40 +276,58 @@ fn parties(call: &mut Call, history: &History<'_>) {
 }
 
 /// When it was offered, answered and ended, and how long each part took.
-fn course(call: &mut Call, history: &History<'_>, legs: &[CallLeg]) {
-    let first_answer = history.answered.first();
-    call.offered_at =
-        history.offered.first().map(|(_, f)| f.occurred_at()).or_else(|| legs.first().map(|l| l.offered_at));
+fn course(call: &mut Call, history: &History<'_>, legs: &[Leg<'_>]) {
+    let (offer, answer) = (history.offered.first(), history.answered.first());
+    let offered_at = offer.map(|(_, f)| f.occurred_at()).or_else(|| legs.first().and_then(|l| l.offered_at));
+    call.offered_at = offered_at.or_else(|| legs.first().map(|l| l.row.offered_at));
     call.answered_at =
-        first_answer.map(|(_, f)| f.occurred_at()).or_else(|| legs.iter().filter_map(|l| l.answered_at).min());
-    call.ended_at = legs.iter().map(|l| l.ended_at).max();
-    let is_answered = |leg: &CallLeg| {
-        matches!(leg.disposition.as_deref(), Some("answered" | "transferred")) || leg.answered_at.is_some()
+        answer.map(|(_, f)| f.occurred_at()).or_else(|| legs.iter().filter_map(|l| l.row.answered_at).min());
+    call.ended_at = legs.iter().map(|l| l.row.ended_at).max();
+    let is_answered = |leg: &Leg<'_>| {
+        matches!(leg.row.disposition.as_deref(), Some("answered" | "transferred")) || leg.row.answered_at.is_some()
     };
-    call.answered = first_answer.is_some() || legs.iter().any(is_answered);
-    call.disposition = legs.last().and_then(|l| l.disposition.clone());
-    let sum = |of: fn(&CallLeg) -> Option<i64>| legs.iter().filter_map(of).reduce(i64::saturating_add);
+    call.answered = answer.is_some() || legs.iter().any(is_answered);
+    call.disposition = legs.last().and_then(|l| l.row.disposition.clone());
+    let sum = |of: fn(&CallLeg) -> Option<i128>| legs.iter().filter_map(|l| of(&l.row)).reduce(|sum, ms| sum + ms);
     call.talk_ms = sum(|l| l.talk_ms);
     call.hold_ms = sum(|l| l.hold_ms);
     call.wrap_ms = sum(|l| l.wrap_ms);
-    let stated = first_answer.and_then(|(body, _)| milliseconds(body.wait_s.as_deref()));
-    let observed = || first_answer.and_then(|(_, f)| between(call.offered_at, Some(f.occurred_at())));
-    call.wait_ms = stated.or_else(observed).or_else(|| legs.first().and_then(|l| l.wait_ms));
+    call.wait_ms = wait(call, history, legs, offered_at);
     call.duration_ms = match legs {
         [] => None,
-        [only] => only.duration_ms,
-        _ => between(call.offered_at, call.ended_at),
+        [only] => only.row.duration_ms,
+        _ => between(offered_at, call.ended_at),
     };
     call.leg_count = i32::try_from(legs.len()).unwrap_or(i32::MAX);
 }
 
+/// How long it took from the offer of the call until it was first answered, else until it ended. A stated wait is that of
+/// one leg: it is the call's where that leg is the only one, or was both first offered and first answered.
+fn wait(call: &Call, history: &History<'_>, legs: &[Leg<'_>], offered_at: Option<i64>) -> Option<i128> {
+    let is_only_one = history.offered.len() <= 1 && legs.len() <= 1;
+    let answer = history.answered.first();
+    let told = answer.and_then(|(body, _)| milliseconds(body.wait_s.as_deref())).filter(|_| is_only_one);
+    let by_events = || {
+        let (_, offered) = history.offered.first()?;
+        between(Some(offered.occurred_at()), Some(answer?.1.occurred_at()))
+    };
+    let by_record = || {
+        let leg = legs.first()?;
+        let is_first = leg.offered_at.is_some() && leg.offered_at == offered_at;
+        let is_first_answered = leg.row.answered_at.is_some() && leg.row.answered_at == call.answered_at;
+        leg.wait_ms.filter(|_| is_only_one || (is_first && is_first_answered))
+    };
+    let until = if call.answered { call.answered_at } else { call.ended_at };
+    told.or_else(by_events).or_else(by_record).or_else(|| between(offered_at, until))
+}
+
 /// Seconds as a decimal, in milliseconds, halves away from zero.
-fn milliseconds(seconds: Option<&str>) -> Option<i64> {
-    let decimal = Decimal::parse(seconds?)?;
-    i64::try_from(decimal.to_minor(3)).ok()
+fn milliseconds(seconds: Option<&str>) -> Option<i128> {
+    Decimal::parse(seconds?).map(|decimal| decimal.to_minor(3))
 }
 
 /// Milliseconds from one time to another, cut to whole ones; `None` if one is unknown or the other comes first.
-fn between(from: Option<i64>, to: Option<i64>) -> Option<i64> {
-    from.zip(to).map(|(from, to)| to.saturating_sub(from)).filter(|us| *us >= 0).map(|us| us / MILLISECOND)
+fn between(from: Option<i64>, to: Option<i64>) -> Option<i128> {
+    let length = from.zip(to).map(|(from, to)| i128::from(to) - i128::from(from));
+    length.filter(|us| *us >= 0).map(|us| us / MILLISECOND)
 }

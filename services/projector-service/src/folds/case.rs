@@ -1,6 +1,5 @@
 //! One case.
 
-use domain::owner::owner;
 use projection::bounded::Fact;
 use rapport_proto::v1::{self, interaction::Data};
 use uuid::Uuid;
@@ -48,7 +47,7 @@ pub struct Case {
     pub opened_at: Option<i64>,
     /// Who opened it, as published.
     pub opened_by: Option<String>,
-    /// A person of ours did: the clock of the first reply starts when the customer writes.
+    /// A person of ours did: the clock of the first reply starts when the customer first writes, also before that.
     pub opened_by_agent: bool,
     /// When a human agent first replied in public.
     pub first_reply_at: Option<i64>,
@@ -94,8 +93,8 @@ pub struct Case {
     pub set_by: Uuid,
 }
 
-/// Folds the facts of a case. There is a case as soon as one of `case.*` is about it; messages that name it count as its
-/// messages, and any fact that names it helps to tell its owner.
+/// Folds the facts of a case; `owner` is whose it is. There is a case as soon as one of `case.*` is about it; messages
+/// that name it count as its messages, and any fact that names it helps to tell its owner.
 ///
 /// What contradictory histories come to:
 /// - It is opened at the first `case.opened`; of two the last states title, priority, product and the like, except for
@@ -103,10 +102,11 @@ pub struct Case {
 ///   that was closed before it was opened is closed.
 /// - Going from an open status straight to closed solves it too.
 /// - A duration that would be negative (solved before opened) is unknown.
-/// - A reply before the opening is counted, and is not the first reply.
+/// - A reply before the opening is counted, and is not the first reply; but a case that an agent opened has been waiting
+///   since the customer's first message, which may come before the opening (a mail makes somebody open a case).
 /// - Never opened: no duration from the opening; the first reply is simply the first.
-pub fn case(case_id: &str, facts: &[Fact<'_>], capped: bool) -> CaseRows {
-    let mut case = Case { case_id: case_id.to_owned(), ..Case::default() };
+pub fn case(case_id: &str, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> CaseRows {
+    let mut case = Case { case_id: case_id.to_owned(), subject_id: owner, ..Case::default() };
     let (mut spans, mut replies, mut opened) = (Spans::default(), Replies::default(), None);
     let mut exists = false;
     for &fact in facts {
@@ -150,7 +150,6 @@ pub fn case(case_id: &str, facts: &[Fact<'_>], capped: bool) -> CaseRows {
     if !exists {
         return CaseRows::default();
     }
-    case.subject_id = owner(facts.iter().map(|f| f.subject_id));
     if capped {
         case.flags.push("facts_capped");
     }
@@ -196,7 +195,7 @@ fn opening(case: &mut Case, opened: Option<Fact<'_>>, replies: &Replies<'_>) {
     case.opened_at = Some(opened.occurred_at());
     case.opened_by = opened.wire.actor.clone();
     case.opened_by_agent = opened.wire.actor.as_deref().is_some_and(is_human);
-    let asked = if case.opened_by_agent { replies.first_of_customer_after(opened.stamp) } else { Some(opened) };
+    let asked = if case.opened_by_agent { replies.first_of_customer() } else { Some(opened) };
     let Some(asked) = asked else { return };
     case.first_reply_at = replies.first_after(Some(asked.stamp)).map(|f| f.occurred_at());
     case.first_reply_us = since(Some(asked.occurred_at()), case.first_reply_at);

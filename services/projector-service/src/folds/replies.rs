@@ -86,9 +86,9 @@ impl<'a> Replies<'a> {
         self.of_agents().find(|reply| from.is_none_or(|from| reply.stamp > from))
     }
 
-    /// The first message of the customer after `from` in the order of facts.
-    pub(crate) fn first_of_customer_after(&self, from: &Stamp) -> Option<Fact<'a>> {
-        self.customers.iter().copied().find(|message| message.stamp > from)
+    /// The first message of the customer.
+    pub(crate) fn first_of_customer(&self) -> Option<Fact<'a>> {
+        self.customers.first().copied()
     }
 }
 

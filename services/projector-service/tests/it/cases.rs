@@ -9,7 +9,7 @@ use crate::history::{facts, in_order};
 
 fn rows(told: Vec<Told>) -> CaseRows {
     let events = in_order(told);
-    case("c", &facts(&events), false)
+    case("c", None, &facts(&events), false)
 }
 
 fn row(told: Vec<Told>) -> Case {
@@ -81,6 +81,25 @@ fn a_case_that_an_agent_opened_waits_for_the_customer() {
     assert_eq!(row(vec![opened(), reply("r", None, 5)]).first_reply_us, None);
     let row = row(vec![opened(), reply("r1", None, 5), mail("m", "email.message.received", 10), reply("r2", None, 13)]);
     assert_eq!((row.opened_by_agent, row.first_reply_us, row.replies_public_agent), (true, Some(3 * MINUTE), 2));
+}
+
+#[test]
+fn the_customer_wrote_before_an_agent_opened_the_case() {
+    let opened = |actor: &str| at(Told::case_opened("c").attribute("actor", actor), 5);
+    let told =
+        |actor: &str| vec![mail("m", "email.message.received", 0), opened(actor), reply("r", Some("human:ann"), 15)];
+    let by_agent = row(told("human:ann"));
+    assert_eq!(by_agent.first_reply_us, Some(15 * MINUTE));
+    assert_eq!(by_agent.first_reply_at, Some((test_kit::BASE_TIME + 15 * 60) * SECOND));
+    // What else he writes does not restart it, and what was answered before anybody opened a case was answered.
+    let mut again = told("human:ann");
+    again.push(mail("m2", "email.message.received", 10));
+    assert_eq!(row(again).first_reply_us, Some(15 * MINUTE));
+    let mut at_once = told("human:ann");
+    at_once.push(reply("r0", Some("human:bob"), 2));
+    assert_eq!(row(at_once).first_reply_us, Some(2 * MINUTE));
+    // Whoever else opens it: from the opening.
+    assert_eq!(row(told("customer")).first_reply_us, Some(10 * MINUTE));
 }
 
 #[test]

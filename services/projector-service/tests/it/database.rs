@@ -107,7 +107,8 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
         let named = |kind: &str| {
             facts(survivors.iter().filter(|e| e.interaction.entities.iter().any(|n| n.kind == kind && n.key == id)))
         };
-        let rows = folds::case(id, &named("case"), false);
+        let owner = |kind: &str| named(kind).iter().find_map(|f| f.subject_id);
+        let rows = folds::case(id, owner("case"), &named("case"), false);
         if let Some(c) = rows.case {
             let wait = format!("{:.3}", c.requester_wait_us as f64 / 60e6);
             all.insert(
@@ -115,7 +116,7 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
                 (c.subject_id, c.status, c.assignee, Some(wait), c.reopens, rows.spans.len() as i64, c.set_by),
             );
         }
-        let rows = folds::call(id, &named("call"), false);
+        let rows = folds::call(id, owner("call"), &named("call"), false);
         if let Some(c) = rows.call {
             let wait = c.wait_ms.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000));
             all.insert(

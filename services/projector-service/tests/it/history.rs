@@ -91,12 +91,14 @@ fn about_case() -> impl Strategy<Value = (&'static str, Value)> {
 }
 
 fn about_call() -> impl Strategy<Value = (&'static str, Value)> {
-    let seconds = || proptest::option::of(0..200u16);
+    // Some are centuries, and lead to no time that there is.
+    let duration = || prop_oneof![8 => 0..500u64, 1 => Just(300_000_000_000), 1 => Just(999_999_999_999_999_999)];
+    let seconds = || proptest::option::of(duration());
     let disposition = prop_oneof!["answered", "abandoned", "transferred"];
     prop_oneof![
         1 => (key(), "q[12]").prop_map(|(call, q)| ("call.offered", json!({"call_id": call, "direction": "inbound", "from": "1", "to": "2", "queue": q}))),
         1 => (key(), seconds()).prop_map(|(call, wait)| ("call.answered", json!({"call_id": call, "agent_id": "ann", "wait_s": wait}))),
-        3 => (key(), disposition, 0..500u16, proptest::option::of("l[12]"), (seconds(), seconds(), seconds()), proptest::option::of(key())).prop_map(
+        3 => (key(), disposition, duration(), proptest::option::of("l[12]"), (seconds(), seconds(), seconds()), proptest::option::of(key())).prop_map(
             |(call, d, s, leg, (wait, talk, hold), case)| {
                 let parts = json!({"call_id": call, "disposition": d, "duration_s": s, "leg_id": leg, "wait_s": wait, "talk_s": talk, "hold_s": hold, "case_id": case});
                 ("call.ended", parts)

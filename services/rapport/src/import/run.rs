@@ -54,7 +54,7 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
 
     let log = ops::open_log(config).await?;
     let ends = log.ends().await.or_exit(Exit::Unavailable)?;
-    let known = Known::open(ops::connect(config).await?, &ends).await?;
+    let known = Known::open(ops::connect(config, ops::STATEMENT_TIMEOUT).await?, &ends).await?;
     let client = Client::new(&collector_url(config, args.url.as_deref()), args.dry_run)?;
     let progress = Progress::new("import", total);
     let mut import = Import {

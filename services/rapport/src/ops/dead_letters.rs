@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{connect, is_undefined};
+use super::{STATEMENT_TIMEOUT, connect, is_undefined};
 use crate::cli::{DeadLettersCommand, ListArgs};
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::say;
@@ -56,7 +56,7 @@ impl FromRow<'_, PgRow> for Whole {
 
 /// `rapport dead-letters list | show`.
 pub(crate) async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Outcome {
-    let mut database = connect(config).await?;
+    let mut database = connect(config, STATEMENT_TIMEOUT).await?;
     match command {
         DeadLettersCommand::List(args) => list(&mut database, *args).await,
         DeadLettersCommand::Show { id, output } => show(&mut database, id, output.json).await,

@@ -1,21 +1,25 @@
-use domain::Position;
 use domain::position::Offsets;
+use domain::{Namespace, Position};
 use projection::digest::{self, ModelDigest};
 use projection::{ReadModel, generation, positions};
+use projector_customer360::Customer360;
 use serde_json::json;
 use service_kit::Config;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::connect;
+use super::{DIGEST_TIMEOUT, connect, is_undefined};
 use crate::cli::DigestArgs;
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::{say, services};
 
 /// `rapport digest`.
 pub(crate) async fn digest(config: &Config, args: &DigestArgs) -> Outcome {
-    let mut database = connect(config).await?;
+    let mut database = connect(config, DIGEST_TIMEOUT).await?;
     let computing = Computing { args, database: &mut database };
-    services::with_model(args.model, None, computing).await
+    // Views are read as they stand: neither the namespace nor a limit plays a part.
+    let customer360 = Customer360::new(Namespace::new(Uuid::nil()));
+    services::with_model(args.model, customer360, computing).await
 }
 
 /// What is done with the model once it is known which it is.
@@ -30,7 +34,12 @@ impl services::WithModel for Computing<'_> {
     async fn run<M: ReadModel>(self, model: M) -> Outcome {
         let Self { args, database } = self;
         let name = model.name();
-        let live = generation::find_live(database, name).await.ok().flatten();
+        let live = match generation::find_live(database, name).await {
+            Ok(live) => live,
+            // No projector has ever run on this database.
+            Err(error) if is_undefined(&error) => None,
+            Err(error) => return Err(error).or_exit(Exit::Unavailable),
+        };
         let Some(live) = live else {
             let sentence = format_args!("{name} has no live generation; has its projector run on this database?");
             return Err(Failure::new(Exit::Unavailable, sentence));

@@ -3,6 +3,7 @@ use domain::{Identifier, Interaction, Namespace, time};
 use event_log::{Log, RangeReader, Record, Start, Topic};
 use rapport_proto::{catalogue, json};
 use service_kit::Config;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::open_log;
 use crate::cli::LogReadArgs;
@@ -15,12 +16,24 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// `rapport log read`.
 pub(crate) async fn log_read(config: &Config, args: &LogReadArgs) -> Outcome {
     let filter = Filter::new(config, args)?;
-    let log = open_log(config).await?;
-    let reading = read(&log, &filter, args.follow);
+    // From here on Ctrl-C does not end the process by itself.
+    let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Unavailable)?;
+    let reading = async {
+        let log = open_log(config).await?;
+        read(&log, &filter, args.follow).await
+    };
     tokio::select! {
         result = reading => result,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = interrupt.recv() => interrupted(args.follow),
     }
+}
+
+/// Ctrl-C is how following the log ends; a dump that it cuts off must not look whole.
+fn interrupted(follow: bool) -> Outcome {
+    if follow {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Interrupted, "interrupted before the end of the log: not all of it was printed"))
 }
 
 async fn read(log: &Log, filter: &Filter, follow: bool) -> Outcome {
@@ -120,5 +133,16 @@ fn identifier(config: &Config, text: &str) -> Outcome<Identifier> {
         Normalized::Dropped => {
             Err(Failure::new(Exit::BadInput, format_args!("--subject {text:?} is a placeholder and identifies nobody")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_ends_following_and_breaks_off_a_dump() {
+        assert!(interrupted(true).is_ok());
+        assert_eq!(interrupted(false).unwrap_err().exit(), Exit::Interrupted);
     }
 }

@@ -16,7 +16,7 @@ mod status;
 use std::str::FromStr;
 use std::time::Duration;
 
-use event_log::{Log, LogOptions};
+use event_log::{Log, LogError, LogOptions};
 use serde_json::json;
 use service_kit::Config;
 use sqlx::postgres::PgConnectOptions;
@@ -34,6 +34,12 @@ pub(crate) use status::status;
 
 /// How long a command waits for Kafka or PostgreSQL.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long PostgreSQL may work on one statement of a command.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long it may digest one view: all of its rows are read.
+const DIGEST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// `rapport config`.
 pub(crate) fn config(config: &Config, output: Output) -> Outcome {
@@ -73,21 +79,23 @@ pub(crate) fn log_options(config: &Config) -> Outcome<LogOptions> {
 
 /// Opens the log for a command.
 pub(crate) async fn open_log(config: &Config) -> Outcome<Log> {
-    Log::open(&log_options(config)?).await.or_exit(Exit::Unavailable)
+    Log::open(&log_options(config)?).await.map_err(|error| Failure::of(log_exit(&error), error))
 }
 
-/// Connects a command to the database. The address is not in the error: it may hold a password.
-pub(crate) async fn connect(config: &Config) -> Outcome<PgConnection> {
-    let url = config.required_text("database_url").or_exit(Exit::Configuration)?;
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| {
-            Failure::new(
-                Exit::Configuration,
-                "database_url is no address of a PostgreSQL database (postgres://user@host:5432/name)",
-            )
-        })?
-        .application_name("rapport")
-        .options([("timezone", "UTC")]);
+/// What a log that cannot be opened ends a command with. A wrong setting does not become right by trying again.
+pub(crate) fn log_exit(error: &LogError) -> Exit {
+    match error {
+        LogError::Configuration(_) | LogError::NotALog { .. } => Exit::Configuration,
+        LogError::Unreachable { .. }
+        | LogError::Missing { .. }
+        | LogError::Empty { .. }
+        | LogError::NotCreated { .. } => Exit::Unavailable,
+    }
+}
+
+/// Connects a command to the database. PostgreSQL may work on one statement for as long as `statement_timeout`.
+pub(crate) async fn connect(config: &Config, statement_timeout: Duration) -> Outcome<PgConnection> {
+    let options = database_options(config, statement_timeout)?;
     let place = format!("{}:{}", options.get_host(), options.get_port());
     match tokio::time::timeout(ANSWER_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
@@ -105,8 +113,57 @@ pub(crate) async fn connect(config: &Config) -> Outcome<PgConnection> {
     }
 }
 
+/// The address is not in the error: it may hold a password.
+fn database_options(config: &Config, statement_timeout: Duration) -> Outcome<PgConnectOptions> {
+    let url = config.required_text("database_url").or_exit(Exit::Configuration)?;
+    let options = PgConnectOptions::from_str(url).map_err(|_| {
+        Failure::new(
+            Exit::Configuration,
+            "database_url is no address of a PostgreSQL database (postgres://user@host:5432/name)",
+        )
+    })?;
+    let statement_timeout_ms = statement_timeout.as_millis().to_string();
+    Ok(options
+        .application_name("rapport")
+        .options([("timezone", "UTC"), ("statement_timeout", statement_timeout_ms.as_str())]))
+}
+
 /// Whether a schema or table that was asked for is not there: no projector has run on this database yet.
 pub(crate) fn is_undefined(error: &sqlx::Error) -> bool {
     const UNDEFINED: [&str; 2] = ["42P01", "3F000"];
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| UNDEFINED.contains(&code.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::load(BTreeMap::new(), std::iter::empty(), None).expect("the defaults are allowed")
+    }
+
+    #[test]
+    fn every_statement_has_a_limit() {
+        for (timeout, expected) in [(STATEMENT_TIMEOUT, "60000"), (DIGEST_TIMEOUT, "600000")] {
+            let options = database_options(&config(), timeout).expect("the local address");
+            let said = options.get_options().expect("options");
+            assert!(said.split(' ').any(|o| o == format!("statement_timeout={expected}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_will_never_open_is_a_matter_of_configuration() {
+        let text = String::new;
+        for (error, exit) in [
+            (LogError::Configuration(text()), Exit::Configuration),
+            (LogError::NotALog { topic: text(), found: text() }, Exit::Configuration),
+            (LogError::Unreachable { brokers: text(), reason: text() }, Exit::Unavailable),
+            (LogError::Missing { topic: text() }, Exit::Unavailable),
+            (LogError::Empty { topic: text() }, Exit::Unavailable),
+        ] {
+            assert_eq!(log_exit(&error), exit, "{error:?}");
+        }
+    }
 }

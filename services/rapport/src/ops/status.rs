@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
-use super::{connect, is_undefined, log_options, rejected};
+use super::{STATEMENT_TIMEOUT, connect, is_undefined, log_options, rejected};
 use crate::cli::Output;
 use crate::failure::{Exit, OrExit, Outcome};
 use crate::say;
@@ -61,7 +61,7 @@ struct LogState {
 
 /// `rapport status`.
 pub(crate) async fn status(config: &Config, output: Output) -> Outcome {
-    let mut database = connect(config).await?;
+    let mut database = connect(config, STATEMENT_TIMEOUT).await?;
     let rows: Vec<Place> = match sqlx::query_as(include_str!("../../sql/status.sql")).fetch_all(&mut database).await {
         Ok(rows) => rows,
         Err(error) if is_undefined(&error) => Vec::new(),

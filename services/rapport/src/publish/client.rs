@@ -9,8 +9,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::http;
 
-/// How long nothing may be accepted before a publish is given up.
+/// How long a collector may take nothing before a publish is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two tries where the collector names no time.
@@ -28,6 +29,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     validate_only: bool,
+    /// How long nothing may be accepted or rejected before a publish is given up.
+    patience: Duration,
     told: Arc<AtomicBool>,
 }
 
@@ -82,61 +85,67 @@ impl std::fmt::Display for Note {
 impl Client {
     /// For the collector at `base` (`http://127.0.0.1:7070`). `validate_only`: nothing is appended.
     pub(crate) fn new(base: &str, validate_only: bool) -> Outcome<Self> {
-        let http = reqwest::Client::builder()
+        let http = http::builder(base)
             .timeout(REQUEST_TIMEOUT)
             .tcp_nodelay(true)
             .build()
             .map_err(|e| Failure::new(Exit::Internal, format_args!("the HTTP client could not be made: {e}")))?;
         let url = format!("{}/events", base.trim_end_matches('/'));
-        Ok(Self { http, url, validate_only, told: Arc::default() })
+        Ok(Self { http, url, validate_only, patience: PATIENCE, told: Arc::default() })
+    }
+
+    #[cfg(test)]
+    fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Publishes a batch, and again what the collector could not take yet, until each event is accepted or rejected.
     pub(crate) async fn publish(&self, events: &[Vec<u8>]) -> Outcome<Answer> {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; events.len()];
         let mut position: Option<Position> = None;
-        let mut patience_ends = Instant::now() + PATIENCE;
+        let mut patience_ends = Instant::now() + self.patience;
         loop {
             let open: Vec<usize> = (0..events.len()).filter(|i| verdicts[*i].is_none()).collect();
             if open.is_empty() {
                 break;
             }
-            let pause = match self.attempt(open.iter().map(|i| &events[*i])).await? {
-                Attempt::Answered { results, position: reached, pause } => {
+            // Whether it answers for each event or not at all: what counts is that something was taken.
+            let (pause, took_nothing) = match self.attempt(open.iter().map(|i| &events[*i])).await? {
+                Attempt::Answered { status, results, position: reached, pause } => {
+                    let mut took_something = false;
                     for (index, verdict) in open.into_iter().zip(results) {
-                        if verdict.is_some() {
-                            patience_ends = Instant::now() + PATIENCE;
-                            verdicts[index] = verdict;
-                        }
+                        took_something |= verdict.is_some();
+                        verdicts[index] = verdict;
                     }
                     join(&mut position, reached);
-                    pause
+                    (pause, (!took_something).then(|| format!("it answers {status}")))
                 }
-                Attempt::Refused { pause, reason } if Instant::now() + pause > patience_ends => {
-                    return Err(Failure::new(
-                        Exit::TryAgain,
-                        format_args!(
-                            "{} took nothing for {} s ({reason}); what was accepted is kept: run it again",
-                            self.url,
-                            PATIENCE.as_secs()
-                        ),
-                    ));
-                }
-                Attempt::Refused { pause, reason } => {
-                    if !self.told.swap(true, Ordering::Relaxed) {
-                        crate::say::note(format_args!(
-                            "{} takes nothing at the moment ({reason}); trying again",
-                            self.url
-                        ));
-                    }
-                    pause
-                }
+                Attempt::Refused { pause, reason } => (pause, Some(reason)),
             };
+            match took_nothing {
+                None => patience_ends = Instant::now() + self.patience,
+                Some(reason) if Instant::now() + pause > patience_ends => return Err(self.given_up(&reason)),
+                Some(reason) => self.tell_once(&reason),
+            }
             if verdicts.iter().any(Option::is_none) {
                 tokio::time::sleep(pause).await;
             }
         }
         Ok(Answer { verdicts: verdicts.into_iter().flatten().collect(), position })
+    }
+
+    fn given_up(&self, reason: &str) -> Failure {
+        let (url, seconds) = (&self.url, self.patience.as_secs());
+        Failure::new(
+            Exit::TryAgain,
+            format_args!("{url} took nothing for {seconds} s ({reason}); what was accepted is kept: run it again"),
+        )
+    }
+
+    fn tell_once(&self, reason: &str) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            crate::say::note(format_args!("{} takes nothing at the moment ({reason}); trying again", self.url));
+        }
     }
 
     async fn attempt(&self, events: impl Iterator<Item = &Vec<u8>>) -> Outcome<Attempt> {
@@ -181,7 +190,7 @@ impl Client {
                 Ok(body) if !body.results.is_empty() => {
                     let results = body.results.into_iter().map(verdict).collect();
                     let position = body.position.as_deref().and_then(|p| Position::parse(p).ok());
-                    return Ok(Attempt::Answered { results, position, pause });
+                    return Ok(Attempt::Answered { status, results, position, pause });
                 }
                 _ if overloaded => return Ok(Attempt::Refused { pause, reason: format!("it answers {status}") }),
                 _ => {}
@@ -201,6 +210,7 @@ impl Client {
 enum Attempt {
     /// A verdict an event sent; `None` is "again, after the pause".
     Answered {
+        status: StatusCode,
         results: Vec<Option<Verdict>>,
         position: Option<Position>,
         pause: Duration,
@@ -312,6 +322,22 @@ mod tests {
         let rejected = Verdict::Rejected { reasons: vec!["c /p: d".to_owned()] };
         assert_eq!(answer.verdicts, [accepted.clone(), warned, rejected, accepted]);
         assert_eq!(serving.await.unwrap(), ["[1,2,3,4]", "[1,2,3,4]", "[2,4]"]);
+    }
+
+    /// As a collector does whose Kafka is away: it answers for each event, and takes none.
+    #[tokio::test]
+    async fn a_collector_that_only_says_retry_is_given_up() {
+        const AGAIN: (&str, &str) = (
+            "503 Service Unavailable\r\nretry-after: 0",
+            r#"{"accepted":0,"rejected":0,"results":[{"status":"retry"},{"status":"retry"}]}"#,
+        );
+        let (url, _serving) = collector(vec![AGAIN; 10_000]).await;
+        let client = Client::new(&url, false).unwrap().with_patience(Duration::from_millis(50));
+        let events = events(&["1", "2"]);
+        let publishing = tokio::time::timeout(Duration::from_secs(30), client.publish(&events));
+        let failure = publishing.await.expect("it is given up").unwrap_err();
+        assert_eq!(failure.exit(), Exit::TryAgain);
+        assert!(client.told.load(Ordering::Relaxed), "that it is tried again is said");
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ pub(crate) use client::{Client, Verdict};
 pub(crate) use sender::{Progress, Sender};
 
 use crate::cli::PublishArgs;
-use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::import::{Line, Lines};
 use crate::say;
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(config: &Config, args: &PublishArgs) -> Outcome {
             progress.note(&format!("{}:{line}: rejected: {}", args.file.display(), reasons.join("; ")));
         }
     };
-    while let Some(line) = lines.next().or_exit(Exit::Unavailable)? {
+    while let Some(line) = lines.next().map_err(|e| unreadable(&args.file, &e))? {
         bytes += line.bytes.len() as u64 + 1;
         if line.bytes.trim_ascii().is_empty() && !line.too_long {
             continue;
@@ -117,8 +117,15 @@ fn open(path: &Path) -> Outcome<(Box<dyn Read + Send>, Option<u64>)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));
     }
-    let file = File::open(path)
-        .map_err(|e| Failure::new(Exit::BadInput, format_args!("{} cannot be opened: {e}", path.display())))?;
-    let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
-    Ok((Box::new(file), length))
+    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let metadata = file.metadata().map_err(|e| unreadable(path, &e))?;
+    if metadata.is_dir() {
+        let sentence = format_args!("{} is a directory; name a file of CloudEvents, one a line", path.display());
+        return Err(Failure::new(Exit::BadInput, sentence));
+    }
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::BadInput, format_args!("{} cannot be read: {error}", path.display()))
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! lock the data directory -> end what a killed run left -> check the ports -> fetch -> Kafka and PostgreSQL
 //!   -> the services -> wait until each is ready -> say where it all is -> watch
-//! Ctrl-C: the services, then Kafka and PostgreSQL; a second Ctrl-C: at once
+//! Ctrl-C or a closed terminal: the services, then Kafka and PostgreSQL; a second Ctrl-C: at once
 //! ```
 //!
 //! Every child has a process group of its own (Ctrl-C reaches only us) and a pid file, so that the next run ends what a
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::SettingFlags;
 use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::http;
 use child::{Launcher, SERVICES, Service};
 use screen::Screen;
 
@@ -46,11 +47,11 @@ struct Stop {
     now: CancellationToken,
 }
 
-/// Runs until Ctrl-C, SIGTERM, or something that starting again cannot help.
+/// Runs until Ctrl-C, SIGTERM, a closed terminal, or something that starting again cannot help.
 pub(crate) async fn run(config: &Config, flags: &SettingFlags) -> Outcome {
     let screen = Screen::new();
     let stop = Stop::default();
-    listen_for_signals(&stop)?;
+    listen_for_signals(&stop, hangup_is_ignored())?;
     for warning in config.warnings() {
         screen.note(warning);
     }
@@ -115,6 +116,8 @@ fn stack(error: StackError) -> Failure {
 /// Runs the services until the stop, and ends them.
 async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Outcome>, stop: &Stop) -> Outcome {
     let screen = launcher.screen().clone();
+    // All of them listen on one address of this machine.
+    let http = http::builder(&admin_url(config, &SERVICES[0])).build().or_exit(Exit::Internal)?;
     let launcher = Arc::new(launcher);
     let mut running = JoinSet::new();
     for service in SERVICES {
@@ -122,7 +125,7 @@ async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Out
     }
     let mut result = Ok(());
     let mut announced = false;
-    let mut ready = Box::pin(all_ready(config, &screen));
+    let mut ready = Box::pin(all_ready(&http, config, &screen));
     loop {
         tokio::select! {
             () = &mut ready, if !announced => {
@@ -147,14 +150,13 @@ async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Out
 }
 
 /// Waits until every service says that it can do its work.
-async fn all_ready(config: &Config, screen: &Screen) {
+async fn all_ready(http: &reqwest::Client, config: &Config, screen: &Screen) {
     let started = tokio::time::Instant::now();
     let mut hinted = false;
-    let http = reqwest::Client::new();
     loop {
         let mut missing = Vec::new();
         for service in SERVICES {
-            if let Err(reason) = ready(&http, config, &service).await {
+            if let Err(reason) = ready(http, config, &service).await {
                 missing.push(format!("{} ({reason})", service.name));
             }
         }
@@ -169,9 +171,13 @@ async fn all_ready(config: &Config, screen: &Screen) {
     }
 }
 
+fn admin_url(config: &Config, service: &Service) -> String {
+    format!("http://{}/readyz", config.listen((service.admin_port)(&config.ports())))
+}
+
 async fn ready(http: &reqwest::Client, config: &Config, service: &Service) -> Result<(), String> {
-    let url = format!("http://{}/readyz", config.listen((service.admin_port)(&config.ports())));
-    let answer = http.get(url).timeout(Duration::from_secs(2)).send().await.map_err(|_| "not up yet".to_owned())?;
+    let request = http.get(admin_url(config, service)).timeout(Duration::from_secs(2));
+    let answer = request.send().await.map_err(|_| "not up yet".to_owned())?;
     if answer.status().is_success() {
         return Ok(());
     }
@@ -184,20 +190,71 @@ async fn ready(http: &reqwest::Client, config: &Config, service: &Service) -> Re
     Err(failing.join(", "))
 }
 
-/// The first SIGINT or SIGTERM asks for an end in good order, the second one for an end at once.
-fn listen_for_signals(stop: &Stop) -> Outcome {
+/// The first SIGINT, SIGTERM or SIGHUP (the terminal has gone) asks for an end in good order, a later SIGINT or SIGTERM
+/// for an end at once. A second SIGHUP is none: a terminal that closes may say so twice, itself and through the shell.
+fn listen_for_signals(stop: &Stop, hangup_ignored: bool) -> Outcome {
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Unavailable)?;
     let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Unavailable)?;
+    let mut hangup = if hangup_ignored { None } else { Some(signal(SignalKind::hangup()).or_exit(Exit::Unavailable)?) };
     let stop = stop.clone();
     #[expect(clippy::disallowed_methods, reason = "it lasts as long as the process and cannot panic")]
     tokio::spawn(async move {
-        for token in [stop.gently, stop.now] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
             }
-            token.cancel();
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
+        stop.gently.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.now.cancel();
     });
     Ok(())
+}
+
+/// Whether whoever started us wants us to outlive the terminal, as `nohup` does. Where the system does not say, no.
+fn hangup_is_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// `status`: as Linux has it for a process; bit 0 of `SigIgn` is signal 1, SIGHUP.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    /// Without a handler the signal would end the test program.
+    #[tokio::test]
+    async fn a_closed_terminal_is_a_first_ctrl_c_however_often_it_says_so() {
+        let stop = Stop::default();
+        listen_for_signals(&stop, false).expect("the system takes handlers");
+        for _ in 0..2 {
+            kill_process(getpid(), Signal::HUP).expect("a signal to ourselves");
+            let asked = tokio::time::timeout(Duration::from_secs(10), stop.gently.cancelled()).await;
+            assert!(asked.is_ok(), "an end in good order is asked for");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!stop.now.is_cancelled(), "an end at once is not");
+    }
+
+    #[test]
+    fn nohup_is_respected() {
+        assert!(ignores_hangup("Name:\trapport\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangup("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
 }

@@ -5,6 +5,9 @@ use std::{cmp::Ordering, fmt};
 /// An identifier's text may be this long, in bytes: it stands in index entries.
 pub const IDENTIFIER_BYTES_MAX: usize = 512;
 
+/// One event may name this many linking identifiers as one person's: every pair of them is looked at.
+pub const IDENTIFIERS_MAX: usize = 256;
+
 /// What kind of identifier it is. Only kinds of this list identify or group anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -1,15 +1,14 @@
 //! A record of the log, decoded: the interaction as every fold sees it.
 
-use prost::{
-    DecodeError as WireError, Message,
-    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
-};
+use std::collections::BTreeSet;
+
+use prost::Message;
 use rapport_proto::{catalogue, v1};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    identifier::{IDENTIFIER_BYTES_MAX, Identifier},
+    identifier::{IDENTIFIER_BYTES_MAX, IDENTIFIERS_MAX, Identifier},
     ids::{self, EventId, Namespace},
     stamp::Stamp,
 };
@@ -58,65 +57,19 @@ impl Subject {
     }
 }
 
-/// What tells whether a fold needs to see an event whole. Read without decoding the rest of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Brief<'v> {
-    /// `id`, as published.
-    pub id: Option<&'v str>,
-    /// `source`, as published.
-    pub source: Option<&'v str>,
-    /// `type`, as it stands in the log.
-    pub r#type: Option<&'v str>,
-    /// `correlationid`, as published.
-    pub correlation_id: Option<&'v str>,
-}
+/// What tells whether a fold needs to see an event whole: asked before identifiers are read and ids are made of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief<'w>(&'w v1::Interaction);
 
-/// Numbers of fields of `rapport.v1.Interaction`.
-const ID: u32 = 2;
-const SOURCE: u32 = 3;
-const TYPE: u32 = 4;
-const CORRELATION_ID: u32 = 11;
-
-impl<'v> Brief<'v> {
-    /// Reads it out of a record's value.
-    fn read(value: &'v [u8]) -> Result<Self, WireError> {
-        let (mut brief, mut rest) = (Self::default(), value);
-        while !rest.is_empty() {
-            let (number, wire_type) = decode_key(&mut rest)?;
-            let field = match number {
-                ID => &mut brief.id,
-                SOURCE => &mut brief.source,
-                TYPE => &mut brief.r#type,
-                CORRELATION_ID => &mut brief.correlation_id,
-                _ => {
-                    skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
-                    continue;
-                }
-            };
-            #[expect(deprecated, reason = "prost has no other way to make its error")]
-            let broken = |what: &'static str| WireError::new(what);
-            if wire_type != WireType::LengthDelimited {
-                return Err(broken("a text is none"));
-            }
-            let length = decode_varint(&mut rest)?;
-            let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
-            let (text, after) = rest.split_at(length.ok_or_else(|| broken("a text ends beyond its record"))?);
-            *field = Some(std::str::from_utf8(text).map_err(|_| broken("a text is not UTF-8"))?);
-            rest = after;
-        }
-        Ok(brief)
-    }
-
-    /// Whether it names an entity of such a kind, or might.
+impl Brief<'_> {
+    /// Whether it names an entity of such a kind, in its data or as `correlationid`.
     pub fn names(&self, of: impl Fn(&str) -> bool) -> bool {
-        let correlated = self.correlation_id.and_then(|c| c.split_once(':')).is_some_and(|(kind, _)| of(kind));
-        let fields = self.r#type.and_then(catalogue::by_name).map_or(&[][..], |t| t.fields);
-        correlated || fields.iter().filter_map(|f| f.entity).any(&of)
+        entity_texts(self.0).iter().any(|(kind, _)| of(kind))
     }
 
     /// Whether it takes back another event.
     pub fn is_void(&self) -> bool {
-        self.r#type.and_then(catalogue::by_name).is_some_and(|t| t.name == "interaction.voided")
+        matches!(self.0.data, Some(v1::interaction::Data::InteractionVoided(_)))
     }
 }
 
@@ -162,52 +115,56 @@ pub enum DecodeError {
     #[error("the event has no {0}; was the record written by something other than a collector?")]
     Missing(&'static str),
     /// An entity's key is longer than an index entry may be.
-    #[error("the id of its {0} is longer than 512 bytes")]
+    #[error("the id of its {0} is longer than {IDENTIFIER_BYTES_MAX} bytes")]
     KeyTooLong(&'static str),
+    /// It names more linking identifiers than one event may.
+    #[error("it names {0} linking identifiers as one person's; {IDENTIFIERS_MAX} are allowed")]
+    TooManyIdentifiers(usize),
 }
 
 impl Interaction {
     /// Decodes a record's value. `received_at` (microseconds UTC) is the record's header, not part of the value.
+    ///
+    /// # Errors
+    /// The value is no interaction of ours, or one that no model may fold.
     pub fn decode(value: &[u8], received_at: i64, namespace: &Namespace) -> Result<Self, DecodeError> {
-        let wire = v1::Interaction::decode(value)?;
-        Self::from_wire(wire, Sha256::digest(value).into(), received_at, namespace)
+        Self::decode_needed(value, received_at, namespace, |_| true)
     }
 
     /// Decodes whole what `needs` says yes to; of anything else the interaction holds its ids, its type and its hash, as
     /// if nothing more had been published.
+    ///
+    /// # Errors
+    /// As [`Interaction::decode`], for the same values whatever `needs` says. That is why the value is always read to its
+    /// end: a copy that one model set aside and another one counted would make them disagree for ever. What is saved is
+    /// everything made of the value: identifiers, the subject's hash, entities.
     pub fn decode_needed(
         value: &[u8],
         received_at: i64,
         namespace: &Namespace,
         needs: impl FnOnce(&Brief<'_>) -> bool,
     ) -> Result<Self, DecodeError> {
-        let brief = Brief::read(value)?;
-        if needs(&brief) {
-            return Self::decode(value, received_at, namespace);
+        let mut wire = v1::Interaction::decode(value)?;
+        if !needs(&Brief(&wire)) {
+            admit(&wire)?;
+            let v1::Interaction { source, id, r#type, .. } = wire;
+            wire = v1::Interaction { source, id, r#type, ..v1::Interaction::default() };
         }
-        let text = |text: Option<&str>, what| text.map(str::to_owned).ok_or(DecodeError::Missing(what));
-        let wire = v1::Interaction {
-            source: Some(text(brief.source, "source")?),
-            id: Some(text(brief.id, "id")?),
-            r#type: Some(text(brief.r#type, "type")?),
-            ..v1::Interaction::default()
-        };
         Self::from_wire(wire, Sha256::digest(value).into(), received_at, namespace)
     }
 
     /// The same from a message already decoded, whose encoded value has this hash.
+    ///
+    /// # Errors
+    /// As [`Interaction::decode`].
     pub fn from_wire(
         wire: v1::Interaction,
         hash: [u8; 32],
         received_at: i64,
         namespace: &Namespace,
     ) -> Result<Self, DecodeError> {
-        let source = wire.source.as_deref().ok_or(DecodeError::Missing("source"))?;
-        let id = wire.id.as_deref().ok_or(DecodeError::Missing("id"))?;
+        let (source, id) = admit(&wire)?;
         let event_id = ids::event_id(source, id);
-        if wire.r#type.is_none() {
-            return Err(DecodeError::Missing("type"));
-        }
         let occurred_at = wire.occurred_at.unwrap_or(received_at);
         let rank = wire.type_info().map_or(catalogue::CUSTOM_RANK, |t| t.rank);
         let sequence = wire.sequence.as_deref().map(|s| s.trim_matches('"'));
@@ -230,7 +187,7 @@ impl Interaction {
             subject: Subject::new(namespace, named),
             groups,
             participants,
-            entities: entities(&wire)?,
+            entities: entities(&wire),
             wire,
         })
     }
@@ -268,26 +225,45 @@ pub fn named(wire: &v1::Interaction) -> impl Iterator<Item = Identifier> {
     subject.into_iter().chain(further)
 }
 
-fn entities(wire: &v1::Interaction) -> Result<Vec<Entity>, DecodeError> {
-    let mut entities: Vec<Entity> = wire
-        .entities()
-        .into_iter()
-        .filter(|(_, key)| !key.is_empty())
-        .map(|(kind, key)| Entity { kind, key: key.to_owned() })
-        .collect();
-    let correlated = wire.correlation_id.as_deref().and_then(|c| c.split_once(':'));
-    if let Some((kind, key)) = correlated
+/// Refuses what no model may fold, and answers `source` and `id`. Whether a model needs the event changes nothing here.
+fn admit(wire: &v1::Interaction) -> Result<(&str, &str), DecodeError> {
+    let source = wire.source.as_deref().ok_or(DecodeError::Missing("source"))?;
+    let id = wire.id.as_deref().ok_or(DecodeError::Missing("id"))?;
+    if wire.r#type.is_none() {
+        return Err(DecodeError::Missing("type"));
+    }
+    if let Some((kind, _)) = entity_texts(wire).iter().find(|(_, key)| key.len() > IDENTIFIER_BYTES_MAX) {
+        return Err(DecodeError::KeyTooLong(kind));
+    }
+    // There are no more identifiers than entries and the subject: hardly ever has any of them to be read for this.
+    let entries = wire.identifiers.as_deref().map_or(0, |text| text.split(',').count());
+    if entries + 1 > IDENTIFIERS_MAX {
+        let linking = named(wire).filter(|i| i.kind().links()).collect::<BTreeSet<_>>().len();
+        if linking > IDENTIFIERS_MAX {
+            return Err(DecodeError::TooManyIdentifiers(linking));
+        }
+    }
+    Ok((source, id))
+}
+
+/// The entities it names, in its data or as `correlationid`, as they stand there.
+fn entity_texts(wire: &v1::Interaction) -> Vec<(&'static str, &str)> {
+    let mut entities = wire.entities();
+    if let Some((kind, key)) = wire.correlation_id.as_deref().and_then(|c| c.split_once(':'))
         && let Some(kind) = ENTITY_KINDS.iter().find(|k| **k == kind)
-        && !key.is_empty()
     {
-        entities.push(Entity { kind, key: key.to_owned() });
+        entities.push((kind, key));
     }
-    if let Some(long) = entities.iter().find(|e| e.key.len() > IDENTIFIER_BYTES_MAX) {
-        return Err(DecodeError::KeyTooLong(long.kind));
-    }
+    entities.retain(|(_, key)| !key.is_empty());
+    entities
+}
+
+fn entities(wire: &v1::Interaction) -> Vec<Entity> {
+    let entity = |(kind, key): (&'static str, &str)| Entity { kind, key: key.to_owned() };
+    let mut entities: Vec<Entity> = entity_texts(wire).into_iter().map(entity).collect();
     entities.sort_unstable();
     entities.dedup();
-    Ok(entities)
+    entities
 }
 
 /// The entries of a list attribute (`identifiers`, `participants`): comma-separated, percent-decoded, trimmed.
@@ -350,13 +326,28 @@ mod tests {
         rapport_proto::json::read(json.as_bytes()).expect("an order")
     }
 
+    const NAMESPACE: Namespace = Namespace::new(Uuid::from_u128(7));
+
+    /// Read and encoded as the log has it, whatever a collector would say to it.
+    fn value(json: &str) -> Vec<u8> {
+        rapport_proto::json::read::<v1::Interaction>(json.as_bytes()).expect("an event").encode_to_vec()
+    }
+
+    fn event(kind: &str, envelope: &str, data: &str) -> Vec<u8> {
+        value(&format!(r#"{{"specversion":"1.0","id":"e-1","source":"shop","type":"{kind}"{envelope},"data":{data}}}"#))
+    }
+
+    fn identifiers(count: usize) -> String {
+        let each = (0..count).map(|n| format!("device_id:{n}")).collect::<Vec<_>>().join(",");
+        format!(r#","identifiers":"{each}""#)
+    }
+
     #[test]
     fn what_is_not_needed_keeps_its_identity() {
-        let namespace = Namespace::new(uuid::Uuid::from_u128(7));
         let value = order().encode_to_vec();
-        let whole = Interaction::decode(&value, 5, &namespace).expect("whole");
+        let whole = Interaction::decode(&value, 5, &NAMESPACE).expect("whole");
         let asked = |needed: bool, kinds: &'static [&str]| {
-            Interaction::decode_needed(&value, 5, &namespace, |brief| {
+            Interaction::decode_needed(&value, 5, &NAMESPACE, |brief| {
                 assert_eq!((brief.names(|kind| kinds.contains(&kind)), brief.is_void()), (needed, false), "{kinds:?}");
                 needed
             })
@@ -369,12 +360,98 @@ mod tests {
         assert_eq!((brief.entities.len(), brief.subject, brief.wire.subject), (0, None, None));
     }
 
+    #[test]
+    fn what_is_refused_is_refused_whether_needed_or_not() {
+        let long = "7".repeat(IDENTIFIER_BYTES_MAX + 1);
+        let nameless = v1::Interaction { source: None, ..order() };
+        let mut broken = order().encode_to_vec();
+        // An order's body whose first field says that it is longer than the body.
+        let body =
+            v1::interaction::Data::OrderPlaced(v1::OrderPlaced { order_id: Some("1".into()), ..Default::default() });
+        let with_body = v1::Interaction { data: Some(body), ..v1::Interaction::default() }.encode_to_vec();
+        broken.extend_from_slice(&with_body);
+        *broken.iter_mut().rev().nth(1).expect("a length") = 9;
+        let view = r#"{"url":"https://shop.example/"}"#;
+        for (value, reason) in [
+            (nameless.encode_to_vec(), "the event has no source"),
+            (broken, "the record's value is no rapport.v1.Interaction"),
+            (event("order.placed", "", &format!(r#"{{"order_id":"{long}","lines":[]}}"#)), "the id of its order is"),
+            (event("web.page.viewed", &format!(r#","correlationid":"case:{long}""#), view), "the id of its case is"),
+            (event("web.page.viewed", &identifiers(IDENTIFIERS_MAX + 1), view), "it names 257 linking identifiers"),
+            (
+                event("com.acme.x", &format!(r#","subject":"card:1"{}"#, identifiers(IDENTIFIERS_MAX)), "{}"),
+                "it names 257 linking identifiers as one person's; 256 are allowed",
+            ),
+        ] {
+            for needed in [true, false] {
+                let decoded = Interaction::decode_needed(&value, 5, &NAMESPACE, |_| needed);
+                let error = decoded.expect_err(reason).to_string();
+                assert!(error.starts_with(reason), "{needed}: {error}");
+            }
+        }
+        // Each counts once, and those that only group people do not.
+        let many = identifiers(IDENTIFIERS_MAX).replace(r#""device_id:0,"#, r#""device_id:1,device_id:0,account:a,"#);
+        let decoded = Interaction::decode(&event("web.page.viewed", &many, view), 5, &NAMESPACE).expect("just enough");
+        assert_eq!(decoded.subject.expect("linking identifiers").identifiers.len(), IDENTIFIERS_MAX);
+    }
+
+    fn real() -> Vec<Vec<u8>> {
+        let long = "7".repeat(IDENTIFIER_BYTES_MAX);
+        let order = r#"{"order_id":"1","total":{"amount_minor":5,"currency":"EUR"},"x":[1,null],
+            "lines":[{"sku":"a","quantity":2,"total":{"amount_minor":5,"currency":"EUR"}}]}"#;
+        let rich = r#","time":"2026-03-01T10:00:00Z","subject":"email:a@b.example","identifiers":"phone:+4930123456",
+            "participants":"email:c@d.example","sequence":7,"correlationid":"case:7","tenant":"t""#;
+        vec![
+            event("order.placed", rich, order),
+            event("order.placed", "", &format!(r#"{{"order_id":"{long}","lines":[]}}"#)),
+            event("case.opened", r#","correlationid":"order:1""#, r#"{"case_id":"7","title":"t","priority":"low"}"#),
+            event("call.offered", rich, r#"{"call_id":"1","direction":"in","from":"+1","to":"+2"}"#),
+            event("interaction.voided", "", r#"{"voided_source":"shop","voided_id":"e-0"}"#),
+            event("identity.link.asserted", "", r#"{"left":"email:a@b.example","right":"user_id:1"}"#),
+            event("com.acme.x", &identifiers(IDENTIFIERS_MAX), r#"{"deep":[{"x":1}]}"#),
+        ]
+    }
+
+    /// One change of a value: where in it (a share of its length), what, with which byte.
+    fn change(value: &mut Vec<u8>, (at, what, byte): (u16, u8, u8)) {
+        let at = usize::from(at) * value.len() / (usize::from(u16::MAX) + 1);
+        match what {
+            0 => value.truncate(at),
+            1 => value.insert(at, byte),
+            2 if at < value.len() => drop(value.remove(at)),
+            3 if at < value.len() => value[at] ^= 1 << (byte % 8),
+            _ if at < value.len() => value[at] = byte,
+            _ => {}
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         #[test]
-        fn a_brief_of_garbage_is_an_error_or_nothing(value in proptest::collection::vec(any::<u8>(), 0..60)) {
-            // What prost refuses at the top may pass here, never the other way round.
-            if v1::Interaction::decode(value.as_slice()).is_ok() {
-                prop_assert!(Brief::read(&value).is_ok());
+        fn needed_or_not_the_same_is_refused_and_the_rest_has_one_identity(
+            which in 0..7usize, changes in proptest::collection::vec(any::<(u16, u8, u8)>(), 0..4),
+        ) {
+            let mut value = real().swap_remove(which);
+            for (at, what, byte) in changes {
+                change(&mut value, (at, what % 5, byte));
+            }
+            let mut told = None;
+            let brief = Interaction::decode_needed(&value, 5, &NAMESPACE, |brief| {
+                told = Some((brief.names(|kind| kind == "order"), brief.names(|kind| kind == "case"), brief.is_void()));
+                false
+            });
+            match (Interaction::decode(&value, 5, &NAMESPACE), brief) {
+                (Ok(whole), Ok(brief)) => {
+                    prop_assert_eq!(brief.event_id, whole.event_id);
+                    prop_assert_eq!(brief.hash, whole.hash);
+                    prop_assert_eq!(brief.copy_order(), whole.copy_order());
+                    let is_void = matches!(whole.wire.data, Some(v1::interaction::Data::InteractionVoided(_)));
+                    let names = |kind| whole.entity(kind).is_some();
+                    prop_assert_eq!(told, Some((names("order"), names("case"), is_void)));
+                }
+                (Err(whole), Err(brief)) => prop_assert_eq!(whole.to_string(), brief.to_string()),
+                (whole, brief) => prop_assert!(false, "whole: {whole:?}, brief: {brief:?}"),
             }
         }
 

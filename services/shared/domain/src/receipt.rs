@@ -1,10 +1,12 @@
 //! What happens to an event between the wire and the log: identifiers are normalized, placeholders dropped, bounds
 //! checked, the record's key chosen. Pure: the collector and the import's dry run give the same answers.
 
+use std::collections::HashSet;
+
 use rapport_proto::{json::Fault, v1};
 
 use crate::{
-    identifier::{IDENTIFIER_BYTES_MAX, Identifier, Normalized, Normalizer},
+    identifier::{IDENTIFIER_BYTES_MAX, IDENTIFIERS_MAX, Identifier, Kind, Normalized, Normalizer},
     interaction::{self, ENTITY_KINDS},
     time,
 };
@@ -157,7 +159,27 @@ pub fn check(wire: &v1::Interaction, received_at: i64, limits: &Limits) -> Vec<F
     {
         fault("/correlationid", format!("correlationid is longer than {IDENTIFIER_BYTES_MAX} bytes"));
     }
+    let linking = linking_texts(wire);
+    if linking > IDENTIFIERS_MAX {
+        fault(
+            "/identifiers",
+            format!(
+                "subject and identifiers name {linking} linking identifiers as one person's; {IDENTIFIERS_MAX} are allowed"
+            ),
+        );
+    }
     faults
+}
+
+/// How many linking identifiers it names, as they were sent and each text once. Normalizing makes one of several or none
+/// of one, never several of one: what is accepted by this count is refused by no fold.
+fn linking_texts(wire: &v1::Interaction) -> usize {
+    let links = |text: &String| {
+        let kind = text.split_once(':').and_then(|(kind, _)| Kind::parse(&kind.trim().to_lowercase()));
+        kind.is_some_and(|kind| kind.links())
+    };
+    let further = interaction::list(wire.identifiers.as_deref().unwrap_or_default());
+    wire.subject.clone().into_iter().chain(further).filter(links).collect::<HashSet<_>>().len()
 }
 
 /// The record's key: the strongest identifier, else the entity it names, else its own id. Equal keys share a partition
@@ -175,5 +197,68 @@ pub fn key(wire: &v1::Interaction) -> String {
         (Some((kind, key)), _) => format!("{kind}:{key}"),
         (None, Some(entity)) => entity.to_owned(),
         (None, None) => wire.id.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::{Interaction, Namespace};
+
+    const RECEIVED_AT: i64 = 1_772_359_200_000_000;
+
+    fn event(identifiers: &[String]) -> v1::Interaction {
+        v1::Interaction {
+            id: Some("e-1".into()),
+            source: Some("shop".into()),
+            r#type: Some("com.acme.x".into()),
+            subject: Some("user_id:1".into()),
+            identifiers: Some(identifiers.join(",")),
+            ..v1::Interaction::default()
+        }
+    }
+
+    fn judged(identifiers: &[String]) -> Vec<Fault> {
+        check(&event(identifiers), RECEIVED_AT, &Limits { time_ahead_max: 0 })
+    }
+
+    fn devices(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("Device_ID: d{n}")).collect()
+    }
+
+    #[test]
+    fn one_person_has_so_many_identifiers_in_an_event_and_no_more() {
+        let faults = judged(&devices(IDENTIFIERS_MAX));
+        let detail = "subject and identifiers name 257 linking identifiers as one person's; 256 are allowed".to_owned();
+        assert_eq!(faults, [Fault { code: "out_of_range", pointer: "/identifiers".into(), detail }]);
+        // Texts that are there twice, that only group, and that are of no kind of ours do not count.
+        let mut many = devices(IDENTIFIERS_MAX - 1);
+        many.extend(devices(IDENTIFIERS_MAX - 1));
+        many.extend((0..IDENTIFIERS_MAX).flat_map(|n| [format!("account:{n}"), format!("fax:{n}"), format!("{n}")]));
+        many.push("user_id:1".into());
+        assert_eq!(judged(&many), []);
+    }
+
+    #[test]
+    fn what_is_accepted_is_refused_by_no_fold() {
+        let normalizer = Normalizer::new("DE", &[]).expect("a region");
+        for (sent, accepted) in [
+            (devices(IDENTIFIERS_MAX - 1), true),
+            ((0..IDENTIFIERS_MAX - 1).map(|n| format!("phone:+49 30 {:06}", 123_000 + n)).collect(), true),
+            // Kept as it is, because no country has the prefix, and yet of a form that identifies.
+            ((0..IDENTIFIERS_MAX - 1).map(|n| format!("phone:+999{:06}", 123_000 + n)).collect(), true),
+            ((0..IDENTIFIERS_MAX).map(|n| format!("phone:+999{:06}", 123_000 + n)).collect(), false),
+            ((0..IDENTIFIERS_MAX).map(|n| format!("%65mail:a{n}@b.example")).collect(), false),
+        ] {
+            let mut wire = event(&sent);
+            assert_eq!(judged(&sent).is_empty(), accepted, "{:?}", sent.first());
+            normalize(&mut wire, &normalizer);
+            let namespace = Namespace::new(uuid::Uuid::from_u128(7));
+            let decoded = Interaction::decode(&wire.encode_to_vec(), RECEIVED_AT, &namespace);
+            let named = decoded.map(|i| i.subject.map_or(0, |s| s.identifiers.len()));
+            assert_eq!(named.ok(), accepted.then_some(IDENTIFIERS_MAX), "{:?}", sent.first());
+        }
     }
 }

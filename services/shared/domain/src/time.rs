@@ -10,6 +10,8 @@ pub const MINUTE: i64 = 60 * SECOND;
 pub const DAY: i64 = 24 * 60 * MINUTE;
 /// 1900-01-01T00:00:00Z, the earliest time an event may have.
 pub const EARLIEST: i64 = -2_208_988_800 * SECOND;
+/// The last microsecond of the year 9999, the latest time that RFC 3339 can write.
+pub const LATEST: i64 = 253_402_300_800 * SECOND - 1;
 
 /// RFC 3339 in UTC with as many fraction digits as needed; `None` beyond the years chrono can write.
 pub fn format(micros: i64) -> Option<String> {
@@ -37,6 +39,7 @@ mod tests {
         for (text, micros) in [
             ("1970-01-01T00:00:00Z", 0),
             ("1900-01-01T00:00:00Z", EARLIEST),
+            ("9999-12-31T23:59:59.999999Z", LATEST),
             ("2026-03-01T10:00:00.250Z", 1_772_359_200_250_000),
         ] {
             assert_eq!(parse(text), Some(micros));

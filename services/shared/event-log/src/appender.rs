@@ -117,10 +117,7 @@ impl Appender {
             open: AtomicUsize::new(records.len() + 1),
             done: Mutex::new(Some(done)),
         });
-        let name = match topic {
-            Topic::Log => &self.inner.log.topic,
-            Topic::Rejected => &self.inner.log.rejected_topic,
-        };
+        let name = self.inner.log.name(topic);
         for (index, record) in records.into_iter().enumerate() {
             let ticket = Box::new(Ticket { request: Arc::clone(&request), index });
             let mut base = BaseRecord::with_opaque_to(name, ticket).payload(&record.value).key(&record.key);

@@ -81,6 +81,14 @@ impl LogOptions {
         config
     }
 
+    /// The name of one of the two topics.
+    pub(crate) fn name(&self, topic: Topic) -> &str {
+        match topic {
+            Topic::Log => &self.topic,
+            Topic::Rejected => &self.rejected_topic,
+        }
+    }
+
     fn unreachable(&self, reason: impl ToString) -> LogError {
         LogError::Unreachable { brokers: self.brokers.clone(), reason: reason.to_string() }
     }
@@ -130,32 +138,20 @@ impl Log {
     /// # Errors
     /// The cluster does not answer, the topic is missing or empty after that time, or it is no log.
     pub async fn open(options: &LogOptions) -> Result<Self, LogError> {
-        let options = options.clone();
-        blocking(move || retry(&options, || open(&options))).await
+        let deadline = Instant::now() + options.open_timeout;
+        retry(deadline, || open_once(options)).await
     }
 
-    /// Opens the log, creating its topics and its first record where they are missing. Several may do so at once: the
-    /// record that won offset 0 counts for all.
+    /// Opens the log, creating its topics and its first record where they are missing; nothing else is asked of a cluster
+    /// where all of them are there. Several may do so at once: the record that won offset 0 counts for all.
+    ///
+    /// Safe to cancel: what is still under way ends with the answer of the brokers that it waits for.
     ///
     /// # Errors
     /// As [`Log::open`], and when the broker refuses to create a topic.
     pub async fn open_or_create(options: &LogOptions) -> Result<Self, LogError> {
         let deadline = Instant::now() + options.open_timeout;
-        loop {
-            match create_topics(options).await {
-                Ok(()) => break,
-                Err(error) if !error.is_transient() || Instant::now() > deadline => return Err(error),
-                Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
-            }
-        }
-        let shared = options.clone();
-        let first = blocking(move || {
-            retry(&shared, || match open(&shared) {
-                Err(LogError::Empty { .. }) => Ok(None),
-                other => other.map(Some),
-            })
-        });
-        if let Some(log) = first.await? {
+        if let Some(log) = retry(deadline, || open_or_create_topics(options)).await? {
             return Ok(log);
         }
         append_created(options).await?;
@@ -184,10 +180,7 @@ impl Log {
 
     /// The name of one of its topics.
     pub fn topic(&self, topic: Topic) -> &str {
-        match topic {
-            Topic::Log => &self.inner.options.topic,
-            Topic::Rejected => &self.inner.options.rejected_topic,
-        }
+        self.inner.options.name(topic)
     }
 
     /// How far each partition of a topic reaches now.
@@ -292,14 +285,53 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn retry<T>(options: &LogOptions, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
-    let deadline = Instant::now() + options.open_timeout;
+/// Tries again until it works, cannot work, or the time has passed. The pauses are waited for here, and not on the thread
+/// of an attempt: whoever gives up waiting is held up by one attempt at most.
+async fn retry<T, F>(deadline: Instant, attempt: impl Fn() -> F) -> Result<T, LogError>
+where
+    F: Future<Output = Result<T, LogError>>,
+{
     loop {
-        match attempt() {
-            Err(error) if error.is_transient() && Instant::now() < deadline => std::thread::sleep(RETRY_PAUSE),
+        match attempt().await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => tokio::time::sleep(RETRY_PAUSE).await,
             done => return done,
         }
     }
+}
+
+async fn open_once(options: &LogOptions) -> Result<Log, LogError> {
+    let options = options.clone();
+    blocking(move || open(&options)).await
+}
+
+/// `None`: its topics are there, and not yet its first record.
+async fn open_or_create_topics(options: &LogOptions) -> Result<Option<Log>, LogError> {
+    let missing = missing_topics(options).await?;
+    if !missing.is_empty() {
+        create_topics(options, &missing).await?;
+    }
+    match open_once(options).await {
+        Err(LogError::Empty { .. }) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Which of the log's topics are not there.
+async fn missing_topics(options: &LogOptions) -> Result<Vec<Topic>, LogError> {
+    let options = options.clone();
+    blocking(move || {
+        let asker = asker(&options)?;
+        let mut missing = Vec::new();
+        for topic in [Topic::Log, Topic::Rejected] {
+            match partition_count(&options, &asker, options.name(topic)) {
+                Ok(_) => {}
+                Err(LogError::Missing { .. }) => missing.push(topic),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(missing)
+    })
+    .await
 }
 
 fn asker(options: &LogOptions) -> Result<Client, LogError> {
@@ -321,10 +353,15 @@ pub(crate) fn drain(asker: &Client) {
 
 fn partition_count(options: &LogOptions, asker: &Client, topic: &str) -> Result<i32, LogError> {
     let metadata = asker.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    match found {
+    let missing = || LogError::Missing { topic: topic.to_owned() };
+    match metadata.topics().iter().find(|t| t.name() == topic) {
         Some(t) if t.error().is_none() && !t.partitions().is_empty() => Ok(t.partitions().len() as i32),
-        _ => Err(LogError::Missing { topic: topic.to_owned() }),
+        // A topic without a leader is there all the same: where it is taken for missing, it is asked to be created.
+        Some(t) => match t.error().map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => Err(missing()),
+            Some(code) => Err(options.unreachable(format!("topic {topic}: {code}"))),
+        },
+        None => Err(missing()),
     }
 }
 
@@ -373,18 +410,23 @@ async fn append_created(options: &LogOptions) -> Result<(), LogError> {
     }
 }
 
-async fn create_topics(options: &LogOptions) -> Result<(), LogError> {
+async fn create_topics(options: &LogOptions, missing: &[Topic]) -> Result<(), LogError> {
     let admin: AdminClient<DefaultClientContext> =
         options.client(&[], &[]).create().map_err(|e| LogError::Configuration(e.to_string()))?;
     let insync = if options.replication >= 3 { "2" } else { "1" };
-    let topics = [(&options.topic, options.partitions), (&options.rejected_topic, 1)].map(|(name, partitions)| {
-        NewTopic::new(name, partitions, TopicReplication::Fixed(options.replication))
+    let topics = missing.iter().map(|topic| {
+        let partitions = match topic {
+            Topic::Log => options.partitions,
+            Topic::Rejected => 1,
+        };
+        NewTopic::new(options.name(*topic), partitions, TopicReplication::Fixed(options.replication))
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1")
             .set("cleanup.policy", "delete")
             .set("min.insync.replicas", insync)
             .set("max.message.bytes", RECORD_BYTES_MAX)
     });
+    let topics: Vec<_> = topics.collect();
     let asked = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
     let results = admin.create_topics(&topics, &asked).await.map_err(|e| options.unreachable(e))?;
     for result in results {

@@ -1,6 +1,6 @@
 //! A stretch of the log, once over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::position::Offsets;
 
@@ -12,6 +12,8 @@ use crate::record::Record;
 const RECORDS_MAX: usize = 1000;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 const WAIT: Duration = Duration::from_millis(500);
+/// Without anything new for this long, a range that has an end is given up: the client itself never does.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// Where to begin.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub struct RangeReader {
     /// Partition -> end, for those not read to their end yet; not used when following.
     left: Offsets,
     follow: bool,
+    stalled_after: Duration,
 }
 
 /// Why a range could not be read.
@@ -60,15 +63,16 @@ impl RangeReader {
         let from: Offsets =
             if follow { from } else { from.into_iter().filter(|(p, _)| left.contains_key(p)).collect() };
         let reader = if from.is_empty() { None } else { Some(Reader::open(log, topic, &from)?) };
-        Ok(Self { reader, left, follow })
+        Ok(Self { reader, left, follow, stalled_after: STALLED_AFTER })
     }
 
     /// The next records, in order within each partition; `None` at the end of the range.
     ///
     /// # Errors
-    /// Reading broke off.
+    /// Reading broke off, or nothing new came for a minute before the end of the range.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
+        let mut last_news = Instant::now();
         loop {
             if !self.follow && self.left.is_empty() {
                 return Ok(None);
@@ -76,6 +80,7 @@ impl RangeReader {
             let mut fetched = reader.next(RECORDS_MAX, BYTES_MAX, WAIT).await?;
             if !self.follow {
                 let left = &mut self.left;
+                let open = left.len();
                 fetched.records.retain(|r| left.get(&r.partition).is_some_and(|end| r.offset < *end));
                 for record in &fetched.records {
                     if left.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
@@ -86,10 +91,33 @@ impl RangeReader {
                 for partition in &fetched.at_end {
                     left.remove(partition);
                 }
+                // Records beyond the end are no news: one partition may get them for ever while another one is dead.
+                if left.len() < open {
+                    last_news = Instant::now();
+                } else if fetched.records.is_empty() && last_news.elapsed() >= self.stalled_after {
+                    return Err(ReadError::Stalled(self.stalled_after));
+                }
             }
             if !fetched.records.is_empty() {
                 return Ok(Some(fetched.records));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_range_that_gets_nothing_more_is_an_error() {
+        let (reader, _sender) = Reader::silent();
+        let left = Offsets::from([(0, 7)]);
+        let mut range = RangeReader { reader: Some(reader), left, follow: false, stalled_after: Duration::ZERO };
+        let error = range.next().await.expect_err("there is more to come, and nothing comes");
+        assert!(matches!(error, ReadError::Stalled(_)), "{error}");
+        // Who follows the log waits as long as it takes.
+        range.follow = true;
+        assert!(tokio::time::timeout(WAIT * 3, range.next()).await.is_err(), "it still waits");
     }
 }

@@ -46,6 +46,9 @@ pub enum ReadError {
     /// The topic is gone.
     #[error("the topic or a partition of it does not exist: {0}")]
     Missing(String),
+    /// Nothing has come for this long, though records are still to come.
+    #[error("nothing was read for {} s though the end is not reached; is Kafka running?", .0.as_secs())]
+    Stalled(Duration),
     /// The client gave up.
     #[error("the Kafka client cannot go on: {0}")]
     Fatal(String),
@@ -106,6 +109,13 @@ impl Reader {
             .spawn(move || follow(&consumer, &sender, &thread_stopping))
             .map_err(|e| ReadError::Fatal(format!("no thread could be started: {e}")))?;
         Ok(Self { chunks, pending: VecDeque::new(), stopping })
+    }
+
+    /// A reader to which nothing ever comes.
+    #[cfg(test)]
+    pub(crate) fn silent() -> (Self, impl Sized) {
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        (Self { chunks, pending: VecDeque::new(), stopping: Arc::default() }, sender)
     }
 
     /// What is there now, at most `events_max` records or about `bytes_max` bytes; waits up to `wait` for the first.

@@ -26,7 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
 
-use domain::{Brief, Entity, Stamp};
+use domain::{Brief, Entity, Stamp, owner::owner};
 use futures::TryStreamExt;
 use prost::Message;
 use rapport_proto::v1;
@@ -40,10 +40,9 @@ use crate::{
     model::{ApplyError, BatchTx, Event, Mode},
 };
 
-/// This many facts of an entity count, the first in order; an entity with more is flagged.
+/// This many facts of an entity count, the first in order; an entity with more is flagged. Its owner alone is looked for
+/// among all of them.
 pub const FACTS_MAX: usize = 10_000;
-/// One more than count is read back, to see that there are more.
-const FACTS_READ_MAX: i64 = FACTS_MAX as i64 + 1;
 /// Facts are read back for this many entities at a time, so that sorting them stays in memory.
 const ENTITIES_READ_MAX: usize = 500;
 /// PostgreSQL's code for a unique violation.
@@ -89,8 +88,9 @@ pub trait Bounded: Send + Sync {
     /// The rows of one entity; its default has none.
     type Rows: Default + Send + Sync;
 
-    /// Folds the facts of one entity. `capped`: there are more than [`Bounded::facts_max`], which do not count.
-    fn derive(&self, entity: &Entity, facts: &[Fact<'_>], capped: bool) -> Self::Rows;
+    /// Folds the facts of one entity. `owner`: the subject of the first identified one, also of those that do not count.
+    /// `capped`: there are more than [`Bounded::facts_max`], which do not count.
+    fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> Self::Rows;
 
     /// Writes what has changed, table by table with [`replace`].
     fn write(
@@ -260,31 +260,46 @@ async fn extend<B: Bounded>(model: &B, connection: &mut PgConnection, events: &[
     let entities: Vec<&Entity> = named.keys().copied().collect();
     let old = lock(connection, &entities).await?;
     let mut changes = Vec::with_capacity(named.len());
-    read_back::<B>(connection, &old, |entity, earlier| {
-        changes.push(extended(model, entity, earlier, named.remove(entity).unwrap_or_default()));
+    read_back(model, connection, &old, |entity, earlier, beyond| {
+        changes.push(extended(model, entity, earlier, beyond, named.remove(entity).unwrap_or_default()));
     })
     .await?;
-    changes.extend(named.into_iter().map(|(entity, new)| extended(model, entity, &[], new)));
+    changes.extend(named.into_iter().map(|(entity, new)| extended(model, entity, &[], None, new)));
     write_facts::<B>(connection, events, is_voided).await?;
     model.write(connection, &changes).await
 }
 
 /// What new facts make of an entity. Its fold before them is what stands in the tables, so nothing needs to be read
 /// for the comparison; folding twice costs microseconds, and writing rows that have not changed ten times that.
-fn extended<B: Bounded>(model: &B, entity: &Entity, earlier: &[Stored], new: Vec<&Event>) -> Change<B::Rows> {
+fn extended<B: Bounded>(
+    model: &B,
+    entity: &Entity,
+    earlier: &[Stored],
+    beyond: Option<&Identified>,
+    new: Vec<&Event>,
+) -> Change<B::Rows> {
     let mut all: Vec<Fact<'_>> = earlier.iter().map(Stored::fact).collect();
-    let before = fold(model, entity, &all);
+    let before = fold(model, entity, &all, beyond);
     all.extend(new.into_iter().map(fact));
     all.sort_unstable_by_key(|f| f.stamp);
-    Change { entity: entity.clone(), before: Some(before), after: fold(model, entity, &all) }
+    Change { entity: entity.clone(), before: Some(before), after: fold(model, entity, &all, beyond) }
 }
 
-fn fold<B: Bounded>(model: &B, entity: &Entity, facts: &[Fact<'_>]) -> B::Rows {
+/// Folds the facts that are at hand, in order. `beyond`: see [`read_back`].
+fn fold<B: Bounded>(model: &B, entity: &Entity, facts: &[Fact<'_>], beyond: Option<&Identified>) -> B::Rows {
     if facts.is_empty() {
         return B::Rows::default();
     }
     let max = model.facts_max();
-    model.derive(entity, &facts[..facts.len().min(max)], facts.len() > max)
+    model.derive(entity, owner_of(facts, beyond), &facts[..facts.len().min(max)], facts.len() > max)
+}
+
+/// The owner by all facts, the one that is not at hand in its place.
+fn owner_of(facts: &[Fact<'_>], beyond: Option<&Identified>) -> Option<Uuid> {
+    let place = beyond.map_or(facts.len(), |first| facts.partition_point(|f| *f.stamp < first.stamp));
+    let subjects = |facts: &[Fact<'_>]| owner(facts.iter().map(|f| f.subject_id));
+    let (earlier, later) = facts.split_at(place);
+    owner([subjects(earlier), beyond.map(|first| first.subject_id), subjects(later)])
 }
 
 fn fact(event: &Event) -> Fact<'_> {
@@ -319,9 +334,9 @@ async fn revise<B: Bounded>(
     let entities: Vec<&Entity> = touched.iter().collect();
     lock(connection, &entities).await?;
     let mut changes = Vec::with_capacity(entities.len());
-    read_back::<B>(connection, &entities, |entity, stored| {
+    read_back(model, connection, &entities, |entity, stored, beyond| {
         let all: Vec<Fact<'_>> = stored.iter().map(Stored::fact).collect();
-        changes.push(Change { entity: entity.clone(), before: None, after: fold(model, entity, &all) });
+        changes.push(Change { entity: entity.clone(), before: None, after: fold(model, entity, &all, beyond) });
     })
     .await?;
     model.write(connection, &changes).await
@@ -387,8 +402,6 @@ impl Stored {
 
     /// From `stamp, subject_id, value`, beginning at the column `first`.
     fn from_row(row: &PgRow, first: usize) -> Result<Self, sqlx::Error> {
-        let broken =
-            |what: &str| sqlx::Error::Decode(format!("a row of facts has {what}: was it written by hand?").into());
         let stamp = Stamp::from_bytes(row.try_get(first)?).ok_or_else(|| broken("a stamp that is too short"))?;
         let value: &[u8] = row.try_get(first + 2)?;
         let wire = v1::Interaction::decode(value).map_err(|_| broken("a value that is no interaction"))?;
@@ -396,36 +409,97 @@ impl Stored {
     }
 }
 
+fn broken(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("a row of facts has {what}: was it written by hand?").into())
+}
+
+/// A fact that names a subject.
+struct Identified {
+    stamp: Stamp,
+    subject_id: Uuid,
+}
+
 /// Hands each of these entities its unvoided facts, in order: at most one more than count. One entity's facts are in
-/// memory at a time.
+/// memory at a time. Where there are more and none of those names a subject, the first that does, beyond them, is handed
+/// over too: it tells the owner.
 async fn read_back<'e, B: Bounded>(
+    model: &B,
     connection: &mut PgConnection,
     entities: &[&'e Entity],
-    mut take: impl FnMut(&'e Entity, &[Stored]) + Send,
+    mut take: impl FnMut(&'e Entity, &[Stored], Option<&Identified>) + Send,
 ) -> Result<(), sqlx::Error> {
+    let max = model.facts_max();
     for kind in B::KINDS {
-        let sql = read_back_sql(kind);
         let of_kind: Vec<&Entity> = entities.iter().copied().filter(|e| e.kind == kind.kind).collect();
         for some in of_kind.chunks(ENTITIES_READ_MAX) {
-            let keys: Vec<&str> = some.iter().map(|e| e.key.as_str()).collect();
-            let mut rows = sqlx::query(&sql).bind(keys).bind(FACTS_READ_MAX).fetch(&mut *connection);
-            let (mut at, mut facts) = (0, Vec::new());
-            while let Some(row) = rows.try_next().await? {
-                let n = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or(at);
-                while at < n {
-                    take(some[at], &facts);
-                    facts.clear();
-                    at += 1;
+            // Who owns these cannot be asked while the answer is still coming in, nor can the facts of all of them be
+            // kept until then: they are read once more.
+            let mut unowned: Vec<&'e Entity> = Vec::new();
+            read_some(connection, kind, some, max, |entity, facts| {
+                if facts.len() > max && owner(facts.iter().map(|f| f.subject_id)).is_none() {
+                    unowned.push(entity);
+                } else {
+                    take(entity, facts, None);
                 }
-                facts.push(Stored::from_row(&row, 1)?);
-            }
-            for entity in &some[at..] {
-                take(entity, &facts);
-                facts.clear();
+            })
+            .await?;
+            for entity in unowned {
+                let beyond = first_identified(connection, kind, &entity.key).await?;
+                read_some(connection, kind, &[entity], max, |entity, facts| take(entity, facts, beyond.as_ref()))
+                    .await?;
             }
         }
     }
     Ok(())
+}
+
+/// Hands each of these entities, all of one kind, its first `max + 1` facts.
+async fn read_some<'e>(
+    connection: &mut PgConnection,
+    kind: &Kind,
+    entities: &[&'e Entity],
+    max: usize,
+    mut take: impl FnMut(&'e Entity, &[Stored]) + Send,
+) -> Result<(), sqlx::Error> {
+    let sql = read_back_sql(kind);
+    let keys: Vec<&str> = entities.iter().map(|e| e.key.as_str()).collect();
+    // One more than count, to see that there are more.
+    let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+    let mut rows = sqlx::query(&sql).bind(keys).bind(limit).fetch(connection);
+    let (mut at, mut facts) = (0, Vec::new());
+    while let Some(row) = rows.try_next().await? {
+        let n = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or(at);
+        while at < n {
+            take(entities[at], &facts);
+            facts.clear();
+            at += 1;
+        }
+        facts.push(Stored::from_row(&row, 1)?);
+    }
+    for entity in &entities[at..] {
+        take(entity, &facts);
+        facts.clear();
+    }
+    Ok(())
+}
+
+/// The first unvoided fact of an entity that names a subject.
+async fn first_identified(
+    connection: &mut PgConnection,
+    Kind { kind, column }: &Kind,
+    key: &str,
+) -> Result<Option<Identified>, sqlx::Error> {
+    let first = |of: String| {
+        format!(
+            "(SELECT stamp, subject_id FROM facts WHERE {of} AND subject_id IS NOT NULL AND NOT voided
+                ORDER BY stamp LIMIT 1)"
+        )
+    };
+    let (named, correlated) = (first(format!("{column} = $1")), first(format!("correlated = '{kind}:' || $1")));
+    let sql = format!("{named} UNION ALL {correlated} ORDER BY stamp LIMIT 1");
+    let Some(row) = sqlx::query(&sql).bind(key).fetch_optional(connection).await? else { return Ok(None) };
+    let stamp = Stamp::from_bytes(row.try_get(0)?).ok_or_else(|| broken("a stamp that is too short"))?;
+    Ok(Some(Identified { stamp, subject_id: row.try_get(1)? }))
 }
 
 /// The facts of the entities whose keys are `$1`, with the number of the key, at most `$2` of each.

@@ -38,29 +38,20 @@ impl Held {
     }
 }
 
-/// What the checkpoints said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fencing {
-    /// They were where this worker left them, and have moved.
-    Mine,
-    /// They stand where this worker wanted them, under its own epochs: a commit thought lost had gone through.
-    AlreadyThere,
-    /// Somebody else has moved or taken one.
-    Lost,
-}
-
-/// Moves the checkpoints of a unit's partitions, if all of them are still where this worker left them.
+/// Moves the checkpoints of a unit's partitions, and says whether all of them were where this worker left them: if not,
+/// somebody else has moved or taken one, and nothing of the transaction may be committed. They cannot have been moved by a
+/// commit of this worker's own whose answer was lost: losing it ends the session, and the next one reads them anew.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     generation: &Generation,
     held: &Held,
     advances: &BTreeMap<i32, Advance>,
-) -> Result<Fencing, sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let mut mine = Vec::with_capacity(advances.len());
     for (partition, advance) in advances {
         match held.0.get(partition) {
             Some(held) => mine.push((*partition, held, advance)),
-            None => return Ok(Fencing::Lost),
+            None => return Ok(false),
         }
     }
     let moved = sqlx::query(
@@ -82,26 +73,8 @@ pub(crate) async fn write(
     .bind(mine.iter().map(|m| m.2.last_offset).collect::<Vec<_>>())
     .bind(mine.iter().map(|m| m.2.last_hash.clone()).collect::<Vec<_>>())
     .bind(mine.iter().map(|m| time::to_chrono(m.2.last_received_at)).collect::<Vec<_>>())
-    .execute(&mut *connection)
+    .execute(connection)
     .await?
     .rows_affected();
-    if moved == mine.len() as u64 {
-        return Ok(Fencing::Mine);
-    }
-    // Rows moved by this very statement would look like a lost commit: look at what was there before it.
-    if moved > 0 {
-        return Ok(Fencing::Lost);
-    }
-    let rows: Vec<(i32, i64, i64)> = sqlx::query_as(
-        "SELECT partition, epoch, next_offset FROM backbone.checkpoints
-         WHERE model = $1 AND generation = $2 AND definition = $3",
-    )
-    .bind(&generation.model)
-    .bind(generation.number)
-    .bind(&generation.definition)
-    .fetch_all(connection)
-    .await?;
-    let there: BTreeMap<i32, (i64, i64)> = rows.into_iter().map(|(p, epoch, next)| (p, (epoch, next))).collect();
-    let already = mine.iter().all(|(p, held, advance)| there.get(p) == Some(&(held.epoch, advance.next)));
-    Ok(if already { Fencing::AlreadyThere } else { Fencing::Lost })
+    Ok(moved == mine.len() as u64)
 }

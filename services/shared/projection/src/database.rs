@@ -5,6 +5,15 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 
+/// Limits that an administrator set for a role or a database are meant for people's queries. A batch that runs into one is
+/// the same batch when it is tried again; how long anything may take is decided here. PostgreSQL 17 knows one more.
+const NO_TIMEOUTS: &str = "
+    SET statement_timeout = 0;
+    SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET idle_session_timeout = 0;
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'";
+
 /// Connects; `name` is what `pg_stat_activity` shows.
 ///
 /// # Errors
@@ -15,6 +24,7 @@ pub async fn connect(database_url: &str, name: &str) -> Result<PgConnection, sql
     // Rows of a batch are found again by its checkpoint, so its commit need not wait for the disk. Whatever must not be
     // given out twice (leases, generations) turns this on again for its transaction.
     connection.execute("SET synchronous_commit = off; SET timezone = 'UTC'; SET client_min_messages = warning").await?;
+    connection.execute(NO_TIMEOUTS).await?;
     Ok(connection)
 }
 

@@ -11,8 +11,8 @@ use crate::digest::{self, ModelDigest};
 use crate::fold::Folder;
 use crate::generation::{self, Generation};
 use crate::model::{ApplyError, BatchTx, Event, Mode, ReadModel};
-use crate::unit::{Content, Decoded, Unit};
-use crate::{Batch, backbone, database};
+use crate::unit::{Decoded, Unit};
+use crate::{backbone, database};
 
 /// Why direct folding failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,25 +75,29 @@ impl<M: ReadModel> Direct<M> {
         &self.model
     }
 
-    /// Folds events as one batch, as a projector would: copies reduced, modes chosen, what cannot be folded set aside.
+    /// Folds events as one batch, as a projector would: decoded anew as far as the model needs them, copies reduced,
+    /// modes chosen, what cannot be folded set aside.
     /// Returns how many were set aside.
     ///
     /// # Errors
     /// The batch cannot be folded, or the connection is lost.
     pub async fn fold(&mut self, events: Vec<Event>) -> Result<u64, DirectError> {
-        let decoded = events
-            .into_iter()
-            .map(|e| Decoded {
-                record: Record::bare(e.partition, e.offset, e.interaction.received_at, e.value),
-                content: Content::Event(Box::new(e.interaction)),
-            })
-            .collect();
+        let unit = self.unit(events);
         let folded = self
             .folder
-            .fold(&mut self.connection, &self.model, Unit::new(decoded), None)
+            .fold(&mut self.connection, &self.model, unit, None)
             .await
             .map_err(|error| DirectError::Fold(format!("{error}: {:?}", std::error::Error::source(&error))))?;
         Ok(folded.aside)
+    }
+
+    /// The records that these events were decoded from, decoded as a projector of this model decodes them.
+    fn unit(&self, events: Vec<Event>) -> Unit {
+        let decoded = |e: Event| {
+            let record = Record::bare(e.partition, e.offset, e.interaction.received_at, e.value);
+            Decoded::new(record, &self.namespace, |brief| self.model.needs(brief))
+        };
+        Unit::new(events.into_iter().map(decoded).collect())
     }
 
     /// One attempt in exactly this mode, rolled back where the model refuses it.
@@ -101,6 +105,7 @@ impl<M: ReadModel> Direct<M> {
     /// # Errors
     /// What the model answered.
     pub async fn apply(&mut self, events: Vec<Event>, mode: Mode) -> Result<(), ApplyError> {
+        let unit = self.unit(events);
         let (g, shared) = (&self.generation, if mode == Mode::Exclusive { "" } else { "_shared" });
         let begin = format!(
             "BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock{shared}({})",
@@ -108,7 +113,7 @@ impl<M: ReadModel> Direct<M> {
         );
         sqlx::raw_sql(&begin).execute(&mut self.connection).await?;
         let mut cx = BatchTx::new(&mut self.connection, g.lock_key);
-        let applied = self.model.apply(&mut cx, &Batch::reduce(events), mode).await;
+        let applied = self.model.apply(&mut cx, &unit.batch, mode).await;
         let end = if applied.is_ok() { "COMMIT" } else { "ROLLBACK" };
         sqlx::raw_sql(end).execute(&mut self.connection).await?;
         applied

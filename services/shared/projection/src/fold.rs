@@ -6,13 +6,15 @@ use std::time::Duration;
 use domain::Namespace;
 use rand::Rng as _;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use crate::checkpoint::{self, Fencing, Held};
+use crate::checkpoint::{self, Held};
 use crate::database::{Class, classify};
 use crate::dead_letters;
 use crate::generation::Generation;
 use crate::metrics;
 use crate::model::{ApplyError, BatchTx, Mode, ReadModel};
+use crate::status::{Part, Status};
 use crate::unit::Unit;
 
 /// The first pause before an attempt is made again; it doubles …
@@ -21,6 +23,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A unique violation in a mode that looked first comes from somebody quicker: after this many it is the event's own.
 const RACES_MAX: u32 = 8;
+/// A server that is short of something once may have it the next moment; the second time the status says so …
+const SHORTAGES_TOLD: u32 = 2;
+/// … and after this many attempts it tells of conflicts too, of which some are to be expected.
+const ATTEMPTS_TOLD: u32 = 8;
 /// After a batch that was known in part, at most this many batches look first.
 const CAREFUL_MAX: u32 = 64;
 
@@ -50,6 +56,8 @@ pub(crate) struct Folder {
     generation: Generation,
     namespace: Namespace,
     fold: String,
+    /// Whose status is told of a unit that fails over and over.
+    told: (Status, Uuid),
     /// Batches still to begin in [`Mode::Careful`].
     careful_left: u32,
     /// How many the next run of known events will be.
@@ -64,7 +72,12 @@ enum Attempt {
 impl Folder {
     pub(crate) fn new<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
         let fold = format!("{} {}", model.name(), model.fold_version());
-        Self { generation, namespace, fold, careful_left: 0, careful_run: 1 }
+        Self { generation, namespace, fold, told: Default::default(), careful_left: 0, careful_run: 1 }
+    }
+
+    /// The same, with a worker's status that is told why a unit fails over and over.
+    pub(crate) fn telling(self, status: Status, worker: Uuid) -> Self {
+        Self { told: (status, worker), ..self }
     }
 
     /// Folds a unit, beginning in `mode` or in the one that recent batches suggest. Splits it where an event cannot be
@@ -120,8 +133,9 @@ impl Folder {
         held: Option<&Held>,
     ) -> Result<Attempt, FoldError> {
         let mut mode = self.first_mode();
-        let (mut pause, mut races) = (PAUSE_MIN, 0);
+        let (mut pause, mut attempts, mut races, mut shortages) = (PAUSE_MIN, 0, 0, 0);
         loop {
+            attempts += 1;
             let error = match self.attempt(connection, model, unit, mode, held).await {
                 Ok(()) => {
                     self.remember(mode);
@@ -137,36 +151,45 @@ impl Folder {
                 error => error,
             };
             rollback(connection).await?;
+            // Another mode, or the same again and why.
             let wanted = match error {
-                ApplyError::NeedsCareful => Some(Mode::Careful),
-                ApplyError::NeedsExclusive => Some(Mode::Exclusive),
+                ApplyError::NeedsCareful => Ok(Mode::Careful),
+                ApplyError::NeedsExclusive => Ok(Mode::Exclusive),
                 ApplyError::Refused { event, reason } => return Ok(Attempt::Poison { reason, event: Some(event) }),
                 ApplyError::Database(error) => match classify(&error) {
-                    Class::UniqueViolation if mode == Mode::Optimistic => Some(Mode::Careful),
+                    Class::UniqueViolation if mode == Mode::Optimistic => Ok(Mode::Careful),
                     Class::UniqueViolation if races < RACES_MAX => {
                         races += 1;
-                        None
+                        Err(error)
                     }
                     Class::UniqueViolation | Class::Data => {
                         return Ok(Attempt::Poison { reason: error.to_string(), event: None });
                     }
-                    Class::Conflict => None,
+                    Class::Conflict => Err(error),
                     Class::Resources => {
                         tracing::warn!(model = model.name(), %error, "PostgreSQL is short of something, trying again");
-                        None
+                        shortages += 1;
+                        Err(error)
                     }
                     Class::Lost | Class::Broken => return Err(FoldError::Broken(error.to_string())),
                 },
             };
             match wanted {
-                Some(next) if next > mode => mode = next,
-                Some(next) => {
+                Ok(next) if next > mode => mode = next,
+                Ok(next) => {
                     let name = model.name();
                     return Err(FoldError::Broken(format!(
                         "{name} asked for {next:?} while it was applied in {mode:?}"
                     )));
                 }
-                None => {
+                Err(error) => {
+                    if shortages >= SHORTAGES_TOLD || attempts >= ATTEMPTS_TOLD {
+                        self.told.0.fails(
+                            self.told.1,
+                            Part::Fold,
+                            format!("a batch is tried again and again: {error}"),
+                        );
+                    }
                     ::metrics::counter!(metrics::RETRIES_TOTAL, "model" => model.name()).increment(1);
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(pause.mul_f64(jitter)).await;
@@ -200,17 +223,9 @@ impl Folder {
         }
         if let Some(held) = held {
             let advances = unit.advances();
-            match checkpoint::write(connection, g, held, &advances).await? {
-                Fencing::Mine => {}
-                Fencing::AlreadyThere => {
-                    // An earlier commit of this very unit went through: nothing of this attempt may stay.
-                    rollback(connection).await.map_err(AttemptError::Fold)?;
-                    return Ok(());
-                }
-                Fencing::Lost => {
-                    rollback(connection).await.map_err(AttemptError::Fold)?;
-                    return Err(AttemptError::Fold(FoldError::Fenced));
-                }
+            if !checkpoint::write(connection, g, held, &advances).await? {
+                rollback(connection).await.map_err(AttemptError::Fold)?;
+                return Err(AttemptError::Fold(FoldError::Fenced));
             }
         }
         sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;

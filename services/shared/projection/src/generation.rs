@@ -192,20 +192,25 @@ async fn create<M: ReadModel>(tx: &mut PgConnection, model: &M, definition: &str
 
 /// A checkpoint and a lease a partition; a partition added to the topic later begins at 0 as well.
 async fn rows_of_partitions(tx: &mut PgConnection, g: &Generation, partitions: i32) -> Result<(), sqlx::Error> {
-    for statement in [
+    sqlx::query(
         "INSERT INTO backbone.checkpoints (model, generation, definition, partition)
          SELECT $1, $2, $3, generate_series(0, $4 - 1) ON CONFLICT DO NOTHING",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .bind(&g.definition)
+    .bind(partitions)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
         "INSERT INTO backbone.leases (model, generation, partition)
-         SELECT $1, $2, generate_series(0, $4 - 1) WHERE $3 <> '' ON CONFLICT DO NOTHING",
-    ] {
-        sqlx::query(statement)
-            .bind(&g.model)
-            .bind(g.number)
-            .bind(&g.definition)
-            .bind(partitions)
-            .execute(&mut *tx)
-            .await?;
-    }
+         SELECT $1, $2, generate_series(0, $3 - 1) ON CONFLICT DO NOTHING",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .bind(partitions)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

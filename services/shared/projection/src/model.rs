@@ -112,15 +112,16 @@ pub trait ReadModel: Send + Sync + 'static {
     /// The settings its folds use, as canonical text: part of the definition. Empty if there are none.
     fn settings(&self) -> String;
 
-    /// Whether it has to see an event whole. Decoding is a third of a projector's work, and most events are nothing to
-    /// most models; but every model is told of every event's identity, because of two differing copies only one counts.
-    /// Depends on nothing but the event. Voids are always needed.
+    /// Whether it has to see an event whole. Working an event out costs more than reading it, and most events are nothing
+    /// to most models; but every model is told of every event's identity, because of two differing copies only one
+    /// counts. Depends on nothing but the event. Voids are always needed.
     fn needs(&self, brief: &Brief<'_>) -> bool {
         let _ = brief;
         true
     }
 
-    /// Folds a batch. Facts are written before anything is derived; rows are locked in key order.
+    /// Folds a batch. Other workers fold theirs at the same time: rows that more than one of them may write are locked in
+    /// key order, and before anything is derived from what they hold.
     fn apply(
         &self,
         cx: &mut BatchTx<'_>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::position::Offsets;
+use uuid::Uuid;
 
 /// One partition held by this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// Events folded since the start.
     pub events: u64,
-    /// What went wrong last in a worker and has not worked since.
+    /// What goes wrong in some worker and has not worked since.
     pub last_error: Option<String>,
     /// Why the log could not be asked for its ends; `None` if it could.
     pub log_error: Option<String>,
@@ -66,27 +67,82 @@ impl Snapshot {
 
 /// Shared by workers, monitor and handle.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Status(Arc<Mutex<Snapshot>>);
+pub(crate) struct Status(Arc<Mutex<Shared>>);
+
+/// One of the two things a worker does, each on a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Fold,
+    Heartbeat,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    snapshot: Snapshot,
+    /// What does not work, by whose it is: what works elsewhere must not hide it.
+    troubles: BTreeMap<(Uuid, Part), String>,
+}
 
 impl Status {
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.lock().clone()
+        self.lock().snapshot.clone()
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
-        change(&mut self.lock());
+        change(&mut self.lock().snapshot);
+    }
+
+    /// This part of a worker does not work, for this reason.
+    pub(crate) fn fails(&self, worker: Uuid, part: Part, reason: impl Into<String>) {
+        let mut shared = self.lock();
+        shared.troubles.insert((worker, part), reason.into());
+        shared.snapshot.last_error = shared.troubles.values().next().cloned();
+    }
+
+    /// This part of a worker works, or is no more.
+    pub(crate) fn works(&self, worker: Uuid, part: Part) {
+        let mut shared = self.lock();
+        shared.troubles.remove(&(worker, part));
+        shared.snapshot.last_error = shared.troubles.values().next().cloned();
+    }
+
+    /// Why this part of a worker does not work.
+    pub(crate) fn trouble(&self, worker: Uuid, part: Part) -> Option<String> {
+        self.lock().troubles.get(&(worker, part)).cloned()
     }
 
     /// Takes note of the log's ends.
     pub(crate) fn ends(&self, ends: &Offsets) {
-        let mut snapshot = self.lock();
+        let snapshot = &mut self.lock().snapshot;
         snapshot.log_error = None;
         for (partition, status) in &mut snapshot.partitions {
             status.end_offset = ends.get(partition).copied().or(status.end_offset);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_works_elsewhere_hides_no_trouble() {
+        let (status, one, two) = (Status::default(), Uuid::from_u128(1), Uuid::from_u128(2));
+        status.change(|s| s.workers_running = 2);
+        assert_eq!(status.snapshot().ready(), Ok(()));
+        status.fails(one, Part::Fold, "no space");
+        status.works(two, Part::Fold);
+        status.works(one, Part::Heartbeat);
+        assert_eq!(status.snapshot().ready(), Err("no space".to_owned()));
+        assert_eq!(status.trouble(one, Part::Fold).as_deref(), Some("no space"));
+        status.fails(two, Part::Heartbeat, "no answer");
+        status.works(one, Part::Fold);
+        assert_eq!(status.snapshot().ready(), Err("no answer".to_owned()));
+        status.works(two, Part::Heartbeat);
+        assert_eq!(status.snapshot().ready(), Ok(()));
     }
 }

@@ -20,7 +20,7 @@ use crate::lease::{Leases, View};
 use crate::metrics;
 use crate::model::ReadModel;
 use crate::projector::{ProjectorError, ProjectorOptions, stopped};
-use crate::status::Status;
+use crate::status::{Part, Status};
 use crate::unit::Unit;
 
 /// The pause before PostgreSQL or Kafka is tried again; it doubles …
@@ -46,6 +46,41 @@ pub(crate) struct Worker<M> {
     database_url: String,
     batch_events_max: usize,
     status: Status,
+}
+
+/// What the heartbeats have brought.
+#[derive(Default)]
+struct Pulse {
+    /// What the last good one saw.
+    view: Option<View>,
+    /// Why none has been good since.
+    failure: Option<(Class, String)>,
+}
+
+impl Pulse {
+    /// # Errors
+    /// Heartbeats fail in a way that does not pass: no lease can be renewed any more.
+    fn check(&self) -> Result<(), End> {
+        match &self.failure {
+            Some((Class::Broken, reason)) => {
+                Err(End::Failed(ProjectorError::Database { reason: format!("heartbeats fail: {reason}") }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a session, to begin another; what heartbeats fail of is likely why.
+    fn again(&self, what: &str) -> End {
+        End::Again(match &self.failure {
+            Some((_, reason)) => format!("{what}: heartbeats fail: {reason}"),
+            None => what.to_owned(),
+        })
+    }
+
+    /// Until when what is held is held for certain.
+    fn until(&self, assigned_until: Instant) -> Instant {
+        self.view.as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until))
+    }
 }
 
 /// Why a session ended.
@@ -87,16 +122,16 @@ impl<M: ReadModel> Worker<M> {
 
     /// Folds until it is told to stop or cannot go on.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ProjectorError> {
-        let (sender, view) = watch::channel(None);
+        let (sender, pulse) = watch::channel(Pulse::default());
         // Ends with this worker: the set aborts it when dropped.
         let mut heart = tokio::task::JoinSet::new();
-        heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender));
+        heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender, self.status.clone()));
         let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
         loop {
             let began = Instant::now();
             let mut held = Held::default();
             let mut running = false;
-            let end = self.session(&mut held, &mut stop, view.clone(), &mut running).await;
+            let end = self.session(&mut held, &mut stop, pulse.clone(), &mut running).await;
             self.status.change(|s| {
                 s.workers_running -= usize::from(running);
                 s.partitions.retain(|partition, _| !held.0.contains_key(partition));
@@ -106,6 +141,7 @@ impl<M: ReadModel> Worker<M> {
                 End::Failed(error) => {
                     heart.shutdown().await;
                     self.leave().await;
+                    self.status.fails(self.leases.worker, Part::Fold, error.to_string());
                     return Err(error);
                 }
                 End::Again(reason) => {
@@ -119,7 +155,7 @@ impl<M: ReadModel> Worker<M> {
                         tracing::warn!(model = self.model.name(), reason, "worker begins again from its checkpoints");
                         told.clone_from(&reason);
                     }
-                    self.status.change(|s| s.last_error = Some(reason));
+                    self.status.fails(self.leases.worker, Part::Fold, reason);
                     tokio::select! {
                         () = stopped(&mut stop) => break,
                         () = sleep(pause) => {}
@@ -130,6 +166,9 @@ impl<M: ReadModel> Worker<M> {
         }
         heart.shutdown().await;
         self.leave().await;
+        for part in [Part::Fold, Part::Heartbeat] {
+            self.status.works(self.leases.worker, part);
+        }
         Ok(())
     }
 
@@ -138,7 +177,7 @@ impl<M: ReadModel> Worker<M> {
         &self,
         held: &mut Held,
         stop: &mut watch::Receiver<bool>,
-        mut view: watch::Receiver<Option<View>>,
+        mut pulse: watch::Receiver<Pulse>,
         running: &mut bool,
     ) -> End {
         let name = format!("rapport {} {}", self.model.name(), self.leases.worker);
@@ -153,22 +192,24 @@ impl<M: ReadModel> Worker<M> {
         };
         *running = true;
         self.status.change(|s| s.workers_running += 1);
-        let mut folder = Folder::new(&*self.model, self.leases.generation.clone(), *self.log.namespace());
+        let mut folder = Folder::new(&*self.model, self.leases.generation.clone(), *self.log.namespace())
+            .telling(self.status.clone(), self.leases.worker);
         // What an earlier session held is taken again, with new epochs, before anything else.
         let mut first = true;
         loop {
-            let (lapsed, mut also) = (lapse(view.clone(), Instant::now() + self.leases.ttl), stop.clone());
+            let (lapsed, mut also) = (lapse(pulse.clone(), Instant::now() + self.leases.ttl), stop.clone());
             let assigned = tokio::select! {
                 () = stopped(&mut also) => Err(End::Stopped),
-                assigned = self.assign(&mut connection, held, &mut view, stop, first) => assigned,
+                assigned = self.assign(&mut connection, held, &mut pulse, stop, first) => assigned,
                 () = lapsed => Err(End::Again("PostgreSQL or Kafka did not answer in time".into())),
             };
             let assigned = match assigned {
                 Ok(assigned) => assigned,
+                Err(End::Again(what)) => return pulse.borrow().again(&what),
                 Err(end) => return end,
             };
             first = false;
-            let ended = self.follow(&mut connection, &mut folder, held, &mut view, stop, assigned).await;
+            let ended = self.follow(&mut connection, &mut folder, held, &mut pulse, stop, assigned).await;
             match ended {
                 // Only the assignment has changed; the connection is fine.
                 Ok(()) => {}
@@ -188,7 +229,7 @@ impl<M: ReadModel> Worker<M> {
         &self,
         connection: &mut PgConnection,
         held: &mut Held,
-        view: &mut watch::Receiver<Option<View>>,
+        pulse: &mut watch::Receiver<Pulse>,
         stop: &mut watch::Receiver<bool>,
         first: bool,
     ) -> Result<Instant, End> {
@@ -197,8 +238,13 @@ impl<M: ReadModel> Worker<M> {
             if *stop.borrow() {
                 return Err(End::Stopped);
             }
-            let Some(seen) = view.borrow_and_update().clone().filter(|v| v.valid_until > Instant::now()) else {
-                changed_or_stopped(view, stop).await?;
+            let seen = {
+                let pulse = pulse.borrow_and_update();
+                pulse.check()?;
+                pulse.view.clone().filter(|v| v.valid_until > Instant::now())
+            };
+            let Some(seen) = seen else {
+                changed_or_stopped(pulse, stop).await?;
                 continue;
             };
             self.drop_lost(held, &seen);
@@ -219,7 +265,7 @@ impl<M: ReadModel> Worker<M> {
             if !held.0.is_empty() {
                 return Ok(until);
             }
-            changed_or_stopped(view, stop).await?;
+            changed_or_stopped(pulse, stop).await?;
         }
     }
 
@@ -247,34 +293,36 @@ impl<M: ReadModel> Worker<M> {
         connection: &mut PgConnection,
         folder: &mut Folder,
         held: &mut Held,
-        view: &mut watch::Receiver<Option<View>>,
+        pulse: &mut watch::Receiver<Pulse>,
         stop: &mut watch::Receiver<bool>,
         assigned_until: Instant,
     ) -> Result<(), End> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
         loop {
-            let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
+            let until = pulse.borrow().until(assigned_until);
             let taken = tokio::select! {
                 biased;
                 () = stopped(stop) => return Err(End::Stopped),
-                changed = view.changed() => {
+                changed = pulse.changed() => {
                     changed.map_err(|_| End::Again("the heartbeat has ended".into()))?;
-                    if view.borrow().as_ref().is_some_and(|seen| should_reassign(held, seen)) {
+                    let pulse = pulse.borrow();
+                    pulse.check()?;
+                    if pulse.view.as_ref().is_some_and(|seen| should_reassign(held, seen)) {
                         return Ok(());
                     }
                     continue;
                 }
-                () = sleep_until(until) => return Err(End::Again("the leases have lapsed".into())),
+                () = sleep_until(until) => return Err(pulse.borrow().again("the leases have lapsed")),
                 taken = feed.take(self.batch_events_max) => taken.map_err(|error| self.read_failed(error))?,
             };
-            let lapsed = lapse(view.clone(), assigned_until);
+            let lapsed = lapse(pulse.clone(), assigned_until);
             tokio::select! {
                 folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
-                    folded.map_err(|_| End::Again("a batch took too long".into()))??;
+                    folded.map_err(|_| self.took_too_long())??;
                 }
                 // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
-                () = lapsed => return Err(End::Again("the leases have lapsed during a batch".into())),
+                () = lapsed => return Err(pulse.borrow().again("the leases have lapsed during a batch")),
             }
         }
     }
@@ -306,8 +354,8 @@ impl<M: ReadModel> Worker<M> {
             };
             self.measure(began, received_at, folded.events, folded.aside);
         }
+        self.status.works(self.leases.worker, Part::Fold);
         self.status.change(|s| {
-            s.last_error = None;
             for (partition, state) in &held.0 {
                 let status = s.partitions.entry(*partition).or_default();
                 status.next_offset = state.next;
@@ -315,6 +363,14 @@ impl<M: ReadModel> Worker<M> {
             }
         });
         Ok(())
+    }
+
+    /// What [`BATCH_TIMEOUT`] cut off, and what had kept it from being folded.
+    fn took_too_long(&self) -> End {
+        End::Again(match self.status.trouble(self.leases.worker, Part::Fold) {
+            Some(trouble) => format!("a batch took too long: {trouble}"),
+            None => "a batch took too long".into(),
+        })
     }
 
     fn measure(&self, began: Instant, received_at: i64, events: u64, aside: u64) {
@@ -347,8 +403,8 @@ impl<M: ReadModel> Worker<M> {
     }
 
     fn show(&self, held: &Held) {
+        self.status.works(self.leases.worker, Part::Fold);
         self.status.change(|s| {
-            s.last_error = None;
             for (partition, state) in &held.0 {
                 s.partitions.entry(*partition).or_default().next_offset = state.next;
             }
@@ -442,20 +498,17 @@ fn lost(held: &Held, seen: &View) -> Vec<i32> {
 }
 
 /// Waits for the next heartbeat, or the end.
-async fn changed_or_stopped(
-    view: &mut watch::Receiver<Option<View>>,
-    stop: &mut watch::Receiver<bool>,
-) -> Result<(), End> {
+async fn changed_or_stopped(pulse: &mut watch::Receiver<Pulse>, stop: &mut watch::Receiver<bool>) -> Result<(), End> {
     tokio::select! {
         () = stopped(stop) => Err(End::Stopped),
-        changed = view.changed() => changed.map_err(|_| End::Again("the heartbeat has ended".into())),
+        changed = pulse.changed() => changed.map_err(|_| End::Again("the heartbeat has ended".into())),
     }
 }
 
 /// Returns once no heartbeat has renewed the leases in time.
-async fn lapse(view: watch::Receiver<Option<View>>, assigned_until: Instant) {
+async fn lapse(pulse: watch::Receiver<Pulse>, assigned_until: Instant) {
     loop {
-        let until = view.borrow().as_ref().map_or(assigned_until, |v| v.valid_until.max(assigned_until));
+        let until = pulse.borrow().until(assigned_until);
         if until <= Instant::now() {
             return;
         }
@@ -463,8 +516,8 @@ async fn lapse(view: watch::Receiver<Option<View>>, assigned_until: Instant) {
     }
 }
 
-/// Says over and over that the worker is alive, on a connection of its own, and tells the worker what it saw.
-async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<Option<View>>) {
+/// Says over and over that the worker is alive, on a connection of its own, and tells the worker what it saw, or why not.
+async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<Pulse>, status: Status) {
     let pause = (leases.ttl / 3).min(HEARTBEAT_PAUSE_MAX);
     let name = format!("rapport {} heartbeat", leases.generation.model);
     let (mut connection, mut failing) = (None, false);
@@ -483,23 +536,26 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
             Ok::<_, sqlx::Error>(view)
         };
         // A connection that hangs is given up: the next one may work.
-        let failure = match timeout(leases.ttl / 2, beat).await {
-            Ok(Ok(view)) => {
-                if sender.send(Some(view)).is_err() {
-                    return;
-                }
-                None
-            }
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("PostgreSQL did not answer in time".to_owned()),
+        let beaten = match timeout(leases.ttl / 2, beat).await {
+            Ok(Ok(view)) => Ok(view),
+            Ok(Err(error)) => Err((classify(&error), error.to_string())),
+            Err(_) => Err((Class::Lost, "PostgreSQL did not answer in time".to_owned())),
         };
-        if let Some(error) = &failure {
-            connection = None;
-            if !failing {
-                tracing::warn!(model = leases.generation.model, error, "heartbeat failed");
+        match &beaten {
+            Ok(_) => status.works(leases.worker, Part::Heartbeat),
+            Err((_, reason)) => {
+                connection = None;
+                if !failing {
+                    tracing::warn!(model = leases.generation.model, reason, "heartbeat failed");
+                }
+                status.fails(leases.worker, Part::Heartbeat, format!("heartbeats fail: {reason}"));
             }
         }
-        failing = failure.is_some();
+        failing = beaten.is_err();
+        sender.send_modify(|pulse| match beaten {
+            Ok(view) => *pulse = Pulse { view: Some(view), failure: None },
+            Err(failure) => pulse.failure = Some(failure),
+        });
         sleep(pause).await;
     }
 }

@@ -1,4 +1,3 @@
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use local_stack::{Artifacts, KafkaOptions, Lifetime, PostgresOptions, Server};
@@ -112,10 +111,9 @@ where
 async fn start_kafka() -> (Server, String) {
     let artifacts = artifacts().await;
     for attempt in 1.. {
-        let options = KafkaOptions {
-            lifetime: Lifetime::Throwaway,
-            ..KafkaOptions::new(throwaway_dir(), free_port(), free_port())
-        };
+        let port = local_stack::free_ports(2).expect("ports are free");
+        let options =
+            KafkaOptions { lifetime: Lifetime::Throwaway, ..KafkaOptions::new(throwaway_dir(), port, port + 1) };
         match options.start(&artifacts).await {
             Ok(server) => return (server, format!("127.0.0.1:{}", options.port)),
             Err(error) => assert!(attempt < START_ATTEMPTS, "{error}"),
@@ -127,8 +125,8 @@ async fn start_kafka() -> (Server, String) {
 async fn start_postgres() -> (Server, String) {
     let artifacts = artifacts().await;
     for attempt in 1.. {
-        let options =
-            PostgresOptions { lifetime: Lifetime::Throwaway, ..PostgresOptions::new(throwaway_dir(), free_port()) };
+        let port = local_stack::free_ports(1).expect("a port is free");
+        let options = PostgresOptions { lifetime: Lifetime::Throwaway, ..PostgresOptions::new(throwaway_dir(), port) };
         match options.start(&artifacts).await {
             Ok(server) => return (server, local_stack::database_url(options.port)),
             Err(error) => assert!(attempt < START_ATTEMPTS, "{error}"),
@@ -145,12 +143,6 @@ async fn artifacts() -> Artifacts {
 /// Deleted by the server's watcher when this process ends.
 fn throwaway_dir() -> PathBuf {
     tempfile::Builder::new().prefix("rapport-test-").tempdir().expect("a temporary directory").keep()
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Appending where something is in the way.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use event_log::{AppendError, Appender, AppenderOptions, Log, LogOptions, NewRecord, Topic};
@@ -60,15 +59,12 @@ fn java_partition(key: &[u8]) -> i32 {
     ((h & 0x7fff_ffff) % 6) as i32
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kafka_that_dies_is_answered_for_in_time_and_found_again() {
     let artifacts = local_stack::fetch(&test_kit::stack_dir(), |line| eprintln!("{line}")).await.expect("fetched");
     let dir = tempfile::tempdir().expect("a directory");
-    let mut kafka = KafkaOptions::new(dir.path().join("kafka"), free_port(), free_port());
+    let port = local_stack::free_ports(2).expect("ports are free");
+    let mut kafka = KafkaOptions::new(dir.path().join("kafka"), port, port + 1);
     kafka.lifetime = Lifetime::WithParent;
     let mut server = kafka.start(&artifacts).await.expect("Kafka starts");
     let log = Log::open_or_create(&LogOptions::new(format!("127.0.0.1:{}", kafka.port))).await.expect("created");
@@ -81,7 +77,8 @@ async fn a_kafka_that_dies_is_answered_for_in_time_and_found_again() {
     let began = Instant::now();
     let answers = appender.append(Topic::Log, vec![NewRecord::new("k", "while it is away")]).await;
     assert!(matches!(answers[0], Err(AppendError::Unavailable(_))), "{answers:?}");
-    assert!(began.elapsed() < timeout * 3, "{:?}", began.elapsed());
+    // Far above the timeout, however busy the machine, and far below what librdkafka would wait by itself.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     appender.ready(Duration::from_millis(300)).await.expect_err("nobody answers");
     let _server = kafka.start(&artifacts).await.expect("Kafka starts again");
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! Creating and opening.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use event_log::{Log, LogError, LogOptions};
+use event_log::{Log, LogError, LogOptions, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -21,6 +21,37 @@ async fn those_who_start_at_once_meet_one_log() {
     assert_eq!(again.log_id(), logs[0].log_id());
     assert!(again.is_still_itself().await.expect("it can be asked"));
     assert!(!format!("{again:?}").contains(&again.namespace().secret().to_string()), "the namespace is a secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_missing_is_created() {
+    let options = setup::options().await;
+    let log = Log::open_or_create(&options).await.expect("it is created");
+    // No cluster takes this number of partitions: whoever asked for the log's topic would be refused.
+    let options = LogOptions { partitions: i32::MIN, ..options };
+    let again = Log::open_or_create(&options).await.expect("nothing is asked for");
+    assert_eq!((again.log_id(), again.partitions()), (log.log_id(), 3));
+    let options = LogOptions { rejected_topic: format!("{}-2", options.rejected_topic), ..options };
+    let again = Log::open_or_create(&options).await.expect("the other topic alone is asked for");
+    assert_eq!(again.log_id(), log.log_id());
+    assert_eq!(again.watermarks(Topic::Rejected).await.expect("it is there").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_waiting_for_a_kafka_that_is_not_there_is_let_go() {
+    let options = LogOptions { open_timeout: Duration::from_secs(600), ..LogOptions::new("127.0.0.1:1") };
+    let began = Instant::now();
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let opening = async { tokio::time::timeout(Duration::from_millis(500), Log::open_or_create(&options)).await };
+        runtime.block_on(opening).expect_err("nobody listens");
+        // A runtime waits for what blocks on its threads.
+        drop(runtime);
+        ended.send(()).expect("the test waits");
+    });
+    end.recv_timeout(Duration::from_secs(30)).expect("it ends with the answer that it waits for");
+    assert!(began.elapsed() >= Duration::from_millis(500), "it had begun to wait");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a wire lives as long as the test that cuts it")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use projection::{Projector, ProjectorError, ProjectorOptions};
@@ -185,4 +185,80 @@ async fn a_topic_that_is_not_what_was_folded_stops_the_projector() {
         assert!(error.to_string().contains(wanted), "{error}");
         assert_eq!(stage.leases().await.into_iter().collect::<Vec<_>>(), [(None, 6)], "leases are given back");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_over_and_over_shows() {
+    let mut stage = Stage::new().await;
+    let no_space = Arc::new(AtomicBool::new(true));
+    let toy = Toy { no_space: Arc::clone(&no_space), ..Toy::default() };
+    let projector = Projector::start(toy, stage.log.clone(), stage.options()).await.expect("it starts");
+    stage.send("short", 0..1, "a").await;
+    Stage::ready_becomes(&projector, |r| r.as_ref().is_err_and(|why| why.contains("no space left"))).await;
+    no_space.store(false, Ordering::SeqCst);
+    stage.folded().await;
+    Stage::ready_becomes(&projector, Result::is_ok).await;
+    stage.holds(1).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timeouts_meant_for_people_stop_no_batch() {
+    let mut stage = Stage::new().await;
+    // Short for a batch that takes a second, long for the statement that takes them away.
+    sqlx::raw_sql(
+        "DO $$
+         DECLARE setting text;
+         BEGIN
+             FOR setting IN
+                 SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',
+                     'idle_in_transaction_session_timeout', 'idle_session_timeout')
+             LOOP
+                 EXECUTE format('ALTER DATABASE %I SET %I = 700', current_database(), setting);
+             END LOOP;
+         END $$",
+    )
+    .execute(&mut stage.database().await)
+    .await
+    .expect("the database has timeouts");
+    stage.send("sleepy", 0..1, "a").await;
+    let slow = Toy { pause_ms: 1000, ..Toy::default() };
+    let mut projector = Projector::start(slow, stage.log.clone(), stage.options()).await.expect("it starts");
+    tokio::select! {
+        () = stage.folded() => {}
+        ended = projector.finished() => panic!("it ends by itself: {ended:?}"),
+    }
+    stage.holds(1).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_that_cannot_work_stop_the_projector() {
+    let stage = Stage::new().await;
+    let mut projector = stage.start(stage.options()).await;
+    Stage::ready_becomes(&projector, Result::is_ok).await;
+    let mut connection = stage.database().await;
+    sqlx::raw_sql("DROP TABLE backbone.workers").execute(&mut connection).await.expect("it is dropped");
+    let ended = tokio::time::timeout(WAIT, projector.finished()).await.expect("it ends by itself");
+    let error = ended.expect_err("it cannot go on").to_string();
+    assert!(error.contains("heartbeats fail") && error.contains("backbone.workers"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_that_are_kept_waiting_show() {
+    let mut stage = Stage::new().await;
+    let projector = stage.start(stage.options()).await;
+    stage.leases_become(|l| l.keys().all(Option::is_some)).await;
+    let mut connection = stage.database().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE backbone.workers").execute(&mut connection).await.expect("the table is locked");
+    Stage::ready_becomes(&projector, |r| r.as_ref().is_err_and(|why| why.contains("heartbeats fail"))).await;
+    // The session that gives up says why its leases have lapsed, too.
+    let lapsed = |r: &Result<(), String>| r.as_ref().is_err_and(|why| why.contains("lapsed: heartbeats fail"));
+    Stage::ready_becomes(&projector, lapsed).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.expect("the table is free");
+    Stage::ready_becomes(&projector, Result::is_ok).await;
+    stage.send("e", 0..100, "a").await;
+    stage.folded().await;
+    stage.holds(100).await;
+    projector.stop(WAIT).await.expect("it stops");
 }

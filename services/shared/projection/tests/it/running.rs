@@ -39,6 +39,9 @@ async fn redelivered_records_change_nothing() {
         .await
         .expect("checkpoints are rewound");
     let projector = stage.start(stage.options()).await;
+    stage.folded().await;
+    stage.holds(2000).await;
+    assert_eq!(digest, self::digest(&stage).await, "the same events");
     stage.send("f", 0..10, "a").await;
     stage.folded().await;
     stage.holds(2010).await;

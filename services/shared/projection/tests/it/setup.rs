@@ -71,6 +71,19 @@ impl Stage {
         }
     }
 
+    /// Waits until a projector's readiness is what is wanted.
+    pub(crate) async fn ready_becomes(projector: &Projector, wanted: impl Fn(&Result<(), String>) -> bool) {
+        let deadline = tokio::time::Instant::now() + WAIT;
+        loop {
+            let ready = projector.status().ready();
+            if wanted(&ready) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "readiness stays {ready:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Facts and totals agree, and there are so many of them.
     pub(crate) async fn holds(&self, events: i64) {
         let mut connection = self.database().await;

@@ -1,17 +1,22 @@
 //! A read model that shows at once when an event is folded twice or not at all: a table of facts, and totals that are
 //! added up and never derived again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use domain::Namespace;
 use projection::copy::{CopyBuffer, copy_in};
 use projection::{ApplyError, Batch, BatchTx, Event, Mode, ReadModel};
 use uuid::Uuid;
 
-/// What the model does with events whose id begins with `refused`, `zero` or anything else.
+/// What the model does with events whose id begins with `refused`, `zero`, `sleepy`, `short` or anything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Toy {
     pub(crate) settings: String,
     /// Each batch takes at least this long.
     pub(crate) pause_ms: u64,
+    /// PostgreSQL has no space for events whose id begins with `short`.
+    pub(crate) no_space: Arc<AtomicBool>,
 }
 
 const SCHEMA: &str = "
@@ -60,6 +65,13 @@ impl ReadModel for Toy {
             }
             if id.starts_with("zero") {
                 sqlx::query("SELECT 1 / $1").bind(0i32).execute(&mut **cx).await?;
+            }
+            if id.starts_with("sleepy") {
+                sqlx::query("SELECT pg_sleep(1)").execute(&mut **cx).await?;
+            }
+            if id.starts_with("short") && self.no_space.load(Ordering::SeqCst) {
+                let raise = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no space left'; END $$";
+                sqlx::query(raise).execute(&mut **cx).await?;
             }
         }
         let new = if mode == Mode::Optimistic {

@@ -61,6 +61,13 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "identifier values that mean nobody, besides the usual ones (kind:value or value)",
     ),
+    open(
+        "hub_limits",
+        Kind::List,
+        "",
+        "how many others an identifier may stand beside before it says nothing about who somebody is, where not as \
+         usual: email/user_id=5,device_id/*=5; another value is another definition of customer360",
+    ),
     open("reporting_timezone", Kind::TimeZone, "UTC", "time zone of the reports' days, IANA name"),
     open("log_format", Kind::Choice(&["text", "json"]), "text", "form of the services' logs"),
     open(
@@ -70,12 +77,7 @@ pub const SETTINGS: &[Setting] = &[
         "error, warn, info, debug or trace, or directives such as info,sqlx=debug",
     ),
     open("event_bytes_max", Kind::Size { min: 1024, max: 2 * MIB }, "256KiB", "largest event, bytes"),
-    open(
-        "request_bytes_max",
-        Kind::Size { min: 64 * 1024, max: 256 * MIB },
-        "5MiB",
-        "largest request body, unpacked, bytes",
-    ),
+    open("request_bytes_max", Kind::Size { min: 64 * 1024, max: 256 * MIB }, "5MiB", "largest request body, bytes"),
     open("request_events_max", Kind::Int { min: 1, max: 1_000_000 }, "10000", "events in one request"),
     open(
         "time_ahead_s_max",
@@ -107,7 +109,7 @@ pub const SETTINGS: &[Setting] = &[
         "query_connections_max",
         Kind::Int { min: 1, max: 100 },
         "16",
-        "connections of the query service to PostgreSQL",
+        "connections that answer requests of the query service, beside two for itself",
     ),
     open(
         "wait_ms",

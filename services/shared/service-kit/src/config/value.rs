@@ -25,7 +25,7 @@ pub enum Kind {
     PostgresUrl,
     /// A Kafka topic's name.
     Topic,
-    /// An ISO 3166 country, two letters.
+    /// An ISO 3166 country, two letters. Whether there is one is for those to say who know its phone numbers.
     Region,
     /// An IANA time zone.
     TimeZone,
@@ -101,7 +101,8 @@ impl Kind {
             }
             Self::Region => {
                 let region = trimmed.to_ascii_uppercase();
-                let good = region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase());
+                // UK is what people write and no country's code.
+                let good = region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase()) && region != "UK";
                 good.then_some(Value::Text(region))
             }
             Self::Loopback => loopback(trimmed).map(|address| Value::Text(address.to_string())),
@@ -145,7 +146,7 @@ impl Kind {
             Self::Brokers => "HOST:PORT, several separated by commas".into(),
             Self::PostgresUrl => "an address such as postgres://user@host:5432/database".into(),
             Self::Topic => "1 to 249 letters, digits, dots, dashes and underscores".into(),
-            Self::Region => "a country code of two letters, such as DE".into(),
+            Self::Region => "a country code of two letters, such as DE (the United Kingdom's is GB)".into(),
             Self::TimeZone => "an IANA time zone, such as Europe/Berlin".into(),
             Self::Loopback => NON_LOOPBACK.into(),
             Self::LogFilter => "error, warn, info, debug or trace, or directives such as info,sqlx=debug".into(),
@@ -232,6 +233,8 @@ mod tests {
             (Kind::List, " a, ,b ", Some(Value::List(vec!["a".into(), "b".into()]))),
             (Kind::Region, "de", Some(Value::Text("DE".into()))),
             (Kind::Region, "DEU", None),
+            (Kind::Region, "uk", None),
+            (Kind::Region, "GB", Some(Value::Text("GB".into()))),
             (Kind::TimeZone, "Europe/Berlin", Some(Value::Text("Europe/Berlin".into()))),
             (Kind::TimeZone, "Berlin", None),
             (Kind::Loopback, "localhost", Some(Value::Text("127.0.0.1".into()))),

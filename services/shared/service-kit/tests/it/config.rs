@@ -118,6 +118,10 @@ fn a_refusal_names_the_setting_the_value_the_origin_and_what_is_allowed() {
             "log_format = \"xml\" (file rapport.toml) is not allowed: it must be one of text, json",
         ),
         (
+            Given { env: &[("RAPPORT_DEFAULT_REGION", "UK")], ..Given::default() },
+            "default_region = \"UK\" (environment RAPPORT_DEFAULT_REGION) is not allowed: it must be a country code of two letters, such as DE (the United Kingdom's is GB)",
+        ),
+        (
             Given { cli: &[("workerz", "2")], ..Given::default() },
             "\"workerz\" (flag) is not a setting (did you mean workers?); `rapport config` lists them all",
         ),
