@@ -60,5 +60,5 @@ testtools:
 # Builds what the tests start, and fetches Kafka and PostgreSQL once for all of them.
 stack:
 	@echo "make: building everything (some minutes the first time)"
-	@$(CARGO_BUILD) --all-targets
+	@$(CARGO_BUILD) --bins
 	@$(TARGET)/debug/local-stack fetch

@@ -9,6 +9,15 @@ const ROLES: &str = include_str!("../sql/backbone/roles.sql");
 /// Held while schemas are created, so that services that start together do it one after another.
 pub(crate) const SETUP_LOCK_KEY: i64 = 7_265_677_081;
 
+/// Lets one at a time set things up, until its transaction ends; it is on disk then. Whoever is stopped in the middle of
+/// it holds the others up for half a minute and not for ever.
+pub(crate) async fn lock_setup(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const LIMITS: &str = "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = '30s'";
+    sqlx::raw_sql(LIMITS).execute(&mut *tx).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(tx).await?;
+    Ok(())
+}
+
 /// Why the `backbone` schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum BackboneError {
@@ -48,8 +57,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), BackboneError>
         return Err(BackboneError::TooOld { version });
     }
     let mut tx = connection.begin().await?;
-    sqlx::raw_sql("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(&mut *tx).await?;
+    lock_setup(&mut tx).await?;
     sqlx::raw_sql(
         "CREATE SCHEMA IF NOT EXISTS backbone;
          CREATE TABLE IF NOT EXISTS backbone.migrations (
@@ -82,7 +90,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), BackboneError>
 /// PostgreSQL does not know the zone, or refuses the statement.
 pub async fn set_reporting_timezone(connection: &mut PgConnection, zone: &str) -> Result<(), BackboneError> {
     let mut tx = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(&mut *tx).await?;
+    lock_setup(&mut tx).await?;
     let (known, current): (bool, String) =
         sqlx::query_as("SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1), backbone.reporting_timezone()")
             .bind(zone)

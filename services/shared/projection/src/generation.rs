@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::backbone::{BackboneError, SETUP_LOCK_KEY};
+use crate::backbone::{BackboneError, SETUP_LOCK_KEY, lock_setup};
 use crate::database::{Class, classify};
 use crate::model::ReadModel;
 
@@ -116,8 +116,7 @@ async fn ensure_tables<M: ReadModel>(
     log_id: Uuid,
 ) -> Result<(Generation, Option<String>), GenerationError> {
     let failed = |source| GenerationError::Database { model: model.name().to_owned(), source };
-    sqlx::raw_sql("SET LOCAL synchronous_commit = on").execute(&mut *tx).await.map_err(failed)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(&mut *tx).await.map_err(failed)?;
+    lock_setup(tx).await.map_err(failed)?;
     sqlx::query("INSERT INTO backbone.log (log_id) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(log_id)
         .execute(&mut *tx)
@@ -252,7 +251,7 @@ async fn replace_views<M: ReadModel>(
 /// PostgreSQL refuses a statement.
 pub async fn drop(connection: &mut PgConnection, generation: &Generation) -> Result<(), sqlx::Error> {
     let mut tx = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SETUP_LOCK_KEY).execute(&mut *tx).await?;
+    lock_setup(&mut tx).await?;
     sqlx::raw_sql(&format!("DROP SCHEMA IF EXISTS {} CASCADE", generation.schema)).execute(&mut *tx).await?;
     sqlx::query("DELETE FROM backbone.generations WHERE model = $1 AND generation = $2")
         .bind(&generation.model)

@@ -98,7 +98,12 @@ impl Leases {
     ) -> Result<BTreeMap<i32, Partition>, sqlx::Error> {
         let g = &self.generation;
         let mut tx = connection.begin().await?;
-        sqlx::raw_sql("SET LOCAL synchronous_commit = on").execute(&mut *tx).await?;
+        // Whoever is stopped between these statements holds rows that nobody can find its session by: PostgreSQL ends it.
+        let limits = format!(
+            "SET LOCAL synchronous_commit = on; SET LOCAL idle_in_transaction_session_timeout = {}",
+            self.ttl.as_millis().max(1)
+        );
+        sqlx::raw_sql(&limits).execute(&mut *tx).await?;
         let takeable: Vec<i32> = sqlx::query_scalar(
             "SELECT partition FROM backbone.leases
              WHERE model = $1 AND generation = $2

@@ -16,8 +16,9 @@ use crate::toy::Toy;
 const OPEN: u8 = 0;
 const FROZEN: u8 = 1;
 const CUT_COMMITS: u8 = 2;
+const FREEZE_WHO_TAKES: u8 = 3;
 
-/// Between a worker and PostgreSQL. It can freeze, and it can cut a connection between a COMMIT and its answer.
+/// Between a worker and PostgreSQL. It can freeze, at once or in the middle of taking partitions, and it can cut a connection between a COMMIT and its answer.
 #[derive(Clone, Default)]
 struct Wire {
     mode: Arc<AtomicU8>,
@@ -54,6 +55,11 @@ impl Wire {
             tokio::select! {
                 n = from_client.read(&mut up) => {
                     let Ok(n @ 1..) = n else { return };
+                    // The leases are locked by then, and their predecessors' sessions about to be ended.
+                    let takes = || up[..n].windows(13).any(|w| w == b"WITH sessions");
+                    if self.mode.load(Ordering::SeqCst) == FREEZE_WHO_TAKES && takes() {
+                        self.set(FROZEN);
+                    }
                     self.thaw().await;
                     let commit = up[..n].windows(7).any(|w| w == b"COMMIT\0");
                     if to_server.write_all(&up[..n]).await.is_err() { return }
@@ -104,6 +110,31 @@ async fn a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes() {
     stage.send("e", 4000..4500, "a").await;
     stage.folded().await;
     stage.holds(4500).await;
+    frozen.stop(WAIT).await.expect("it stops");
+    other.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_frozen_while_it_takes_partitions_holds_nobody_up() {
+    let mut stage = Stage::new().await;
+    let wire = Wire::default();
+    let through = wire.open(&stage.backbone.database_url).await;
+    stage.send("e", 0..500, "a").await;
+    wire.set(FREEZE_WHO_TAKES);
+    let frozen = stage.start(ProjectorOptions { database_url: through, ..stage.options() }).await;
+    let freezing = async {
+        while wire.mode.load(Ordering::SeqCst) != FROZEN {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, freezing).await.expect("it takes partitions");
+    let other = stage.start(stage.options()).await;
+    stage.folded().await;
+    stage.holds(500).await;
+    wire.set(OPEN);
+    stage.send("e", 500..700, "a").await;
+    stage.folded().await;
+    stage.holds(700).await;
     frozen.stop(WAIT).await.expect("it stops");
     other.stop(WAIT).await.expect("it stops");
 }
