@@ -111,12 +111,23 @@ async fn publish(
 }
 
 fn validate_only(query: Option<&str>) -> Result<bool, Refusal> {
-    let parameters = query.unwrap_or_default().split('&').map(|p| p.split_once('=').unwrap_or((p, "true")));
-    match parameters.rev().find(|(name, _)| *name == "validate_only") {
-        None | Some((_, "false")) => Ok(false),
-        Some((_, "true")) => Ok(true),
-        Some((_, other)) => Err(Refusal::Parameter(format!("validate_only is true or false, not {other:?}"))),
+    let parameters = query.unwrap_or_default().split('&').filter(|p| !p.is_empty());
+    let mut only = false;
+    for (name, value) in parameters.map(|p| p.split_once('=').unwrap_or((p, "true"))) {
+        only = match (name, value) {
+            ("validate_only", "false") => false,
+            ("validate_only", "true") => true,
+            ("validate_only", other) => {
+                return Err(Refusal::Parameter(format!("validate_only is true or false, not {other:?}")));
+            }
+            // A misspelt one would publish what was only to be looked at, for ever.
+            (other, _) => {
+                let other: String = other.chars().take(40).collect();
+                return Err(Refusal::Parameter(format!("{other:?} is no parameter here; there is validate_only")));
+            }
+        };
     }
+    Ok(only)
 }
 
 fn content_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
@@ -212,7 +223,10 @@ mod tests {
         for (query, expected) in [
             (None, Some(false)),
             (Some("validate_only=true"), Some(true)),
-            (Some("a=b&validate_only"), Some(true)),
+            (Some("validate_only"), Some(true)),
+            (Some(""), Some(false)),
+            (Some("validateonly=true"), None),
+            (Some("a=b&validate_only"), None),
             (Some("validate_only=false"), Some(false)),
             (Some("validate_only=yes"), None),
         ] {

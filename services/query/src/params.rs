@@ -31,6 +31,15 @@ impl Params {
         found.pop().filter(|value| !value.is_empty())
     }
 
+    /// Takes a parameter that is not to be empty: a program whose variable was never set must not get another answer than
+    /// it asked for.
+    pub(crate) fn take_filled(&mut self, name: &str) -> Option<String> {
+        if self.given.iter().any(|(n, value)| n == name && value.is_empty()) {
+            self.fault("empty_parameter", name, format!("{name} is empty; leave it out or give its text"));
+        }
+        self.take(name)
+    }
+
     /// Takes a whole number within bounds.
     pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let text = self.take(name)?;
@@ -112,5 +121,8 @@ mod tests {
         let codes: Vec<_> = p.faults.iter().map(|f| f.code).collect();
         assert_eq!(codes, ["out_of_range", "bad_time", "repeated_parameter"]);
         assert!(p.finish().is_err());
+        let mut p = params(&[("position", "")]);
+        assert_eq!(p.take_filled("position"), None);
+        assert!(p.finish().is_err(), "an empty position is not none");
     }
 }

@@ -33,8 +33,9 @@ impl Wanted {
     /// From the header `Rapport-Position` or the parameter `position`; the parameter wins, being the more deliberate.
     pub(crate) fn take(params: &mut Params, header: Option<&str>, wait_default: Duration) -> Result<Self, Problem> {
         let wait = params.number("wait_ms", 0..=WAIT_MS_MAX).map_or(wait_default, Duration::from_millis);
-        let token =
-            params.take("position").or_else(|| header.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned));
+        let token = params
+            .take_filled("position")
+            .or_else(|| header.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned));
         let position = match token {
             Some(token) => Some(Position::parse(&token).map_err(|why| Problem::new(Kind::Position, why.to_string()))?),
             None => None,

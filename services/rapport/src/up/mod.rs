@@ -16,6 +16,7 @@ mod servers;
 mod watch;
 
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +88,8 @@ struct DataDir {
 /// The data directory is ours, nothing of an earlier run is left, and the ports are free.
 async fn prepare(config: &Config, screen: &Screen) -> Outcome<DataDir> {
     let path = Path::new(config.text("data_dir"));
-    std::fs::create_dir_all(path).map_err(|e| {
+    // What people have said and bought lies in it: nobody else on this machine may look.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| {
         Failure::new(Exit::Unavailable, format_args!("the data directory {} cannot be made: {e}", path.display()))
     })?;
     let path = std::fs::canonicalize(path).or_exit(Exit::Unavailable)?;

@@ -8,6 +8,23 @@ EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END
 $$;
+-- Folds and services agree by advisory locks, whose keys everybody can see: whoever may only read must not take one.
+-- Where this role may not change that (it is no superuser), the server's owner decides.
+DO $$
+DECLARE
+    locking regprocedure;
+BEGIN
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        FOR locking IN
+            SELECT oid::regprocedure FROM pg_proc
+            WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+              AND coalesce(has_function_privilege('analyst', oid, 'EXECUTE'), false)
+        LOOP
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', locking);
+        END LOOP;
+    END IF;
+END
+$$;
 CREATE SCHEMA IF NOT EXISTS workspace;
 GRANT USAGE, CREATE ON SCHEMA workspace TO analyst;
 COMMENT ON SCHEMA workspace IS 'The analysts'' own: tables and views that nothing here ever touches.';

@@ -166,6 +166,8 @@ async fn analysts_read_views_and_nothing_else() {
         "DELETE FROM toy.facts",
         "SELECT * FROM backbone.dead_letters",
         "CREATE TABLE toy.mine (i int)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
     ] {
         let refused = sqlx::raw_sql(forbidden).execute(&mut connection).await;
         let code = refused.err().and_then(|e| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned())));
