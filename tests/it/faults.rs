@@ -67,6 +67,16 @@ async fn killed_at_random_moments() {
     stack.stop().await;
 }
 
+/// A process of the test's own; nothing of it is left when the test ends, well or not.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A projector stopped in the middle of its work holds nobody up: another takes its partitions, and when the first wakes
 /// it writes nothing more.
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +84,7 @@ async fn a_stopped_projector_is_replaced_and_fenced() {
     let stack = Stack::start_with(&[("lease_ttl_ms", "2000")]).await;
     let load = Load::start(&stack, 2);
     let base = local_stack::free_ports(20).expect("a block of ports is free");
-    let mut second = command(binary())
+    let second = command(binary())
         .args(["projector", "sales"])
         .env("RAPPORT_PORT_BASE", base.to_string())
         .env("RAPPORT_KAFKA", stack.kafka())
@@ -84,6 +94,7 @@ async fn a_stopped_projector_is_replaced_and_fenced() {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
+        .map(Ended)
         .expect("a second projector starts");
     let name = process(&stack, "sales");
     for _ in 0..3 {
@@ -102,8 +113,7 @@ async fn a_stopped_projector_is_replaced_and_fenced() {
     }
     let report = load.stop().await;
     check(&stack, &report.acknowledged).await;
-    second.kill().expect("the second projector runs");
-    second.wait().expect("the second projector ends");
+    drop(second);
     stack.stop().await;
 }
 
