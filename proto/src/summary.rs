@@ -44,7 +44,10 @@ impl Line {
 
     /// On one line, single blanks, cut to [`LINE_CHARS_MAX`].
     pub(crate) fn finish(self) -> String {
-        // What needs no cutting is the common case; the rest is cut early, for a text may be very long.
+        if is_plain(self.0.as_bytes()) {
+            return self.0;
+        }
+        // Cut early, for a text may be very long.
         let mut line = String::with_capacity(self.0.len().min(4 * LINE_CHARS_MAX));
         let is_blank = |c: char| c.is_whitespace() || c.is_control();
         let (mut chars, mut blank) = (0, false);
@@ -69,6 +72,18 @@ impl Line {
         }
         line
     }
+}
+
+/// Short enough, and ASCII words with single blanks between them: most lines are, and are done.
+fn is_plain(line: &[u8]) -> bool {
+    let mut before = b' ';
+    let is_plain = line.len() <= LINE_CHARS_MAX
+        && line.iter().all(|&byte| {
+            let fits = byte.is_ascii_graphic() || (byte == b' ' && before != b' ');
+            before = byte;
+            fits
+        });
+    is_plain && (before != b' ' || line.is_empty())
 }
 
 impl From<&str> for Line {
@@ -152,7 +167,9 @@ mod tests {
     fn one_line_of_bounded_length() {
         let check = |text: &str, want: &str| assert_eq!(Line::from(text).finish(), want);
         check("  a\r\n\tb  c\u{7} ", "a b c");
-        check("", "");
+        for (text, want) in [("", ""), (" ", ""), ("a b", "a b"), ("a  b", "a b"), (" a", "a"), ("a ", "a"), ("a\u{7f}b", "a b")] {
+            check(text, want);
+        }
         let long = "ä".repeat(200);
         check(&long, &long);
         let cut = "ä".repeat(199) + "…";

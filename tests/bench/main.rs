@@ -39,6 +39,10 @@ use crate::{
     visible::{Phase, Seen},
 };
 
+/// As the services have it: a limit must not be slower by its allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What anything here may end with.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

@@ -1,5 +1,5 @@
-//! A read model is a function of the set of events: any shuffle, duplication and split into batches, folded by one
-//! worker or by two at once, ends in the digest that the oracle computes from the sorted set.
+//! A read model is a function of the set of events: any shuffle, duplication and split into batches, loaded from the
+//! beginning or folded by one worker or by two at once, ends in the digest that the oracle computes from the sorted set.
 
 use domain::Namespace;
 use projection::{ReadModel, direct, direct::Direct};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Histories tried; `RAPPORT_TEST_SEEDS` tries more.
 const SEEDS: u64 = 24;
 /// Shuffles of each, beside the order of arrival.
-const SHUFFLES: u64 = 3;
+const SHUFFLES: u64 = 4;
 /// Events of a history.
 const EVENTS: usize = 160;
 
@@ -26,22 +26,24 @@ fn seeds() -> u64 {
 
 const NAMESPACE: Namespace = Namespace::new(Uuid::from_u128(0x5eed));
 
-/// Folds these arrivals and says how the tables differ from what the oracle tells.
+/// Folds these arrivals, the first `loaded` of them as a load, and says how the tables differ from what the oracle tells.
 async fn fold<M: ReadModel + Clone>(
     direct: &mut Direct<M>,
     arrivals: Vec<Vec<Recorded>>,
+    loaded: usize,
     expected: &Rows,
 ) -> (String, String) {
     let mut offset = 0;
-    for batch in arrivals {
-        let events = batch
-            .into_iter()
-            .map(|r| {
-                offset += 1;
-                direct::event(r.value, r.received_at, (offset % 3) as i32, offset, &NAMESPACE)
-                    .expect("a record of ours")
-            })
-            .collect();
+    let mut event = |r: Recorded| {
+        offset += 1;
+        direct::event(r.value, r.received_at, (offset % 3) as i32, offset, &NAMESPACE).expect("a record of ours")
+    };
+    let mut arrivals = arrivals.into_iter().map(|batch| batch.into_iter().map(&mut event).collect());
+    if loaded > 0 {
+        let aside = direct.load(arrivals.by_ref().take(loaded).collect()).await.expect("they are loaded");
+        assert_eq!(aside, 0, "an event was set aside as a dead letter");
+    }
+    for events in arrivals {
         let aside = direct.fold(events).await.expect("the batch is folded");
         assert_eq!(aside, 0, "an event was set aside as a dead letter");
     }
@@ -58,8 +60,14 @@ async fn converges<M: ReadModel + Clone>(model: M, expected: impl Fn(&Set) -> Ro
         let mut first = None;
         for shuffle in 0..=SHUFFLES {
             let arrivals = if shuffle == 0 { records.clone() } else { shuffled(&records, seed * 31 + shuffle) };
+            let arrivals = batches(arrivals, seed + shuffle);
+            let loaded = match shuffle {
+                1 => arrivals.len(),
+                3 => arrivals.len() / 2,
+                _ => 0,
+            };
             direct.reset().await.expect("fresh tables");
-            let (digest, differences) = fold(&mut direct, batches(arrivals, seed + shuffle), &told).await;
+            let (digest, differences) = fold(&mut direct, arrivals, loaded, &told).await;
             assert!(differences.is_empty(), "seed {seed}, shuffle {shuffle}:\n{differences}");
             assert_eq!(first.get_or_insert_with(|| digest.clone()), &digest, "seed {seed}, shuffle {shuffle}");
         }
@@ -106,10 +114,10 @@ async fn two_workers_at_once() {
     let (left, right) = (batches_of(left), batches_of(right));
     let nothing = Rows::default();
     tokio::join!(
-        fold(&mut one, left.clone(), &nothing),
-        fold(&mut two, right.clone(), &nothing),
-        fold(&mut sales_one, left, &nothing),
-        fold(&mut sales_two, right, &nothing),
+        fold(&mut one, left.clone(), 0, &nothing),
+        fold(&mut two, right.clone(), 0, &nothing),
+        fold(&mut sales_one, left, 0, &nothing),
+        fold(&mut sales_two, right, 0, &nothing),
     );
     let (_, differences) = compare(&mut one.connection, &model, &oracle::customer360::rows(&set, &NAMESPACE)).await;
     assert!(differences.is_empty(), "{differences}");
@@ -130,7 +138,7 @@ async fn a_changed_fold_needs_another_version() {
     async fn now<M: ReadModel + Clone>(url: &str, model: M) -> (&'static str, u32, String) {
         let (name, version) = (model.name(), model.fold_version());
         let mut direct = Direct::open(url, model, NAMESPACE).await.expect("a fresh database");
-        let (digest, _) = fold(&mut direct, batches(history(2_026, 400), 1), &Rows::default()).await;
+        let (digest, _) = fold(&mut direct, batches(history(2_026, 400), 1), 0, &Rows::default()).await;
         (name, version, digest)
     }
     let url = test_kit::postgres().await;

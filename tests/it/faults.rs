@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use system_tests::{
     load::{Load, caught_up, check},
-    stack::{Stack, binary, command},
+    stack::{Ended, Stack, binary, command},
 };
 
 /// What is killed; each at least `ROUNDS` times.
@@ -65,16 +65,6 @@ async fn killed_at_random_moments() {
         report.acknowledged.len()
     );
     stack.stop().await;
-}
-
-/// A process of the test's own; nothing of it is left when the test ends, well or not.
-struct Ended(std::process::Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A projector stopped in the middle of its work holds nobody up: another takes its partitions, and when the first wakes

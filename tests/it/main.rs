@@ -4,6 +4,7 @@ mod bad_input;
 mod convergence;
 mod faults;
 mod identity;
+mod loading;
 mod readme;
 mod reference;
 mod tidy;

@@ -177,9 +177,35 @@ pub async fn check(stack: &Stack, acknowledged: &BTreeSet<Uuid>) {
     let log = Log::open(&LogOptions::new(stack.kafka())).await.expect("the log can be read");
     let ends = log.ends().await.expect("the log's ends");
     caught_up(stack, domain::Position::new(log.log_id(), ends)).await;
+    let set = set(&log).await;
+    let present: BTreeSet<Uuid> = set.counted.iter().map(|e| e.event_id).collect();
+    let lost: Vec<_> = acknowledged.difference(&present).collect();
+    assert!(lost.is_empty(), "{} of {} acknowledged events are not in the log", lost.len(), acknowledged.len());
+    compare_all(&stack.database_url(), &set, &log).await;
+}
 
+/// Waits until the three models in a database have reached the log's end, and holds every table against the oracle.
+pub async fn check_database(stack: &Stack, database_url: &str) {
+    let log = Log::open(&LogOptions::new(stack.kafka())).await.expect("the log can be read");
+    let ends = log.ends().await.expect("the log's ends");
+    let end = Instant::now() + CATCH_UP;
+    loop {
+        let mut connection = PgConnection::connect(database_url).await.expect("PostgreSQL answers");
+        // Before the first projector has set things up there is nothing to be read.
+        let reached = projection::positions::read(&mut connection).await.unwrap_or_default();
+        if reached.len() == 3 && reached.values().all(|model| *model == ends) {
+            break;
+        }
+        assert!(Instant::now() < end, "the models have not reached {ends:?} after {CATCH_UP:?}: {reached:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    compare_all(database_url, &set(&log).await, &log).await;
+}
+
+/// The whole log.
+async fn set(log: &Log) -> Set {
     let mut records = Vec::new();
-    let mut reader = RangeReader::open(&log, Topic::Log, Start::Beginning, false).await.expect("the log can be read");
+    let mut reader = RangeReader::open(log, Topic::Log, Start::Beginning, false).await.expect("the log can be read");
     while let Some(read) = reader.next().await.expect("the log can be read") {
         records.extend(read.into_iter().filter(|r| !r.created).map(|r| Recorded {
             key: String::new(),
@@ -187,16 +213,15 @@ pub async fn check(stack: &Stack, acknowledged: &BTreeSet<Uuid>) {
             value: r.value.to_vec(),
         }));
     }
-    let set = Set::new(&records, log.namespace());
-    let present: BTreeSet<Uuid> = set.counted.iter().map(|e| e.event_id).collect();
-    let lost: Vec<_> = acknowledged.difference(&present).collect();
-    assert!(lost.is_empty(), "{} of {} acknowledged events are not in the log", lost.len(), acknowledged.len());
+    Set::new(&records, log.namespace())
+}
 
-    let mut connection = PgConnection::connect(&stack.database_url()).await.expect("PostgreSQL answers");
+async fn compare_all(database_url: &str, set: &Set, log: &Log) {
+    let mut connection = PgConnection::connect(database_url).await.expect("PostgreSQL answers");
     let mut differences: BTreeMap<&str, String> = BTreeMap::new();
-    differences.insert("sales", compare(&mut connection, &Sales, &oracle::sales::rows(&set)).await.1);
-    differences.insert("service", compare(&mut connection, &Service, &oracle::service::rows(&set)).await.1);
-    let customer360 = oracle::customer360::rows(&set, log.namespace());
+    differences.insert("sales", compare(&mut connection, &Sales, &oracle::sales::rows(set)).await.1);
+    differences.insert("service", compare(&mut connection, &Service, &oracle::service::rows(set)).await.1);
+    let customer360 = oracle::customer360::rows(set, log.namespace());
     differences
         .insert("customer360", compare(&mut connection, &Customer360::new(*log.namespace()), &customer360).await.1);
     for (model, differing) in differences {

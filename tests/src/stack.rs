@@ -267,6 +267,24 @@ async fn answer(response: reqwest::Response) -> Result<Answer, reqwest::Error> {
     Ok(Answer { status, position, retry_after: retry_after.and_then(|s| s.parse().ok()), body })
 }
 
+/// A process of a test's own; nothing of it is left when the test ends, well or not.
+pub struct Ended(pub Child);
+
+impl Ended {
+    /// Sends it a signal by its name.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "it was not running");
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The binary that the same build made, beside the test.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");

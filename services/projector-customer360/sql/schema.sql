@@ -4,7 +4,7 @@
 -- Every interaction, once. The set of known event ids. payload is JSON that this model has written: as text it is not
 -- parsed again on the way in.
 CREATE TABLE timeline (
-    event_id    uuid PRIMARY KEY,
+    event_id    uuid NOT NULL,
     stamp       bytea NOT NULL,
     subject_id  uuid,
     type        text NOT NULL,
@@ -21,13 +21,11 @@ CREATE TABLE timeline (
     log_offset  bigint NOT NULL,
     voided      boolean NOT NULL
 );
-CREATE INDEX timeline_subject ON timeline (subject_id, stamp);
 
 -- Whose timelines an event is on besides its own subject's: participants, the sides of a link, entities.
 CREATE TABLE appearances (
     party uuid NOT NULL,
-    stamp bytea NOT NULL,
-    PRIMARY KEY (party, stamp)
+    stamp bytea NOT NULL
 );
 
 -- Which event takes back which.
@@ -50,13 +48,12 @@ CREATE TABLE copies (
 
 -- Orders, cases, calls ... and the subject each belongs to: that of its first identified event.
 CREATE TABLE entities (
-    entity_id     uuid PRIMARY KEY,
+    entity_id     uuid NOT NULL,
     kind          text NOT NULL,
     key           text NOT NULL,
     owner_stamp   bytea,
     owner_subject uuid
 );
-CREATE INDEX entities_owner ON entities (owner_subject);
 
 -- Registers of a party (a subject, or an entity whose event names no subject): the greatest stamp wins.
 CREATE TABLE profile_fields (
@@ -70,8 +67,7 @@ CREATE TABLE touches (
     party     uuid NOT NULL,
     channel   text NOT NULL,
     direction text NOT NULL,
-    stamp     bytea NOT NULL,
-    PRIMARY KEY (party, channel, direction)
+    stamp     bytea NOT NULL
 ) WITH (fillfactor = 70);
 CREATE TABLE affiliations (
     party       uuid NOT NULL,
@@ -85,7 +81,7 @@ CREATE INDEX affiliations_group ON affiliations (group_id);
 -- The identity graph. Everything from here on is written under the generation's identity lock.
 -- anchor: the strongest identifier that is no hub; NULL: nothing but hubs, a customer of its own.
 CREATE TABLE subjects (
-    subject_id  uuid PRIMARY KEY,
+    subject_id  uuid NOT NULL,
     identifiers text[] NOT NULL,
     first_stamp bytea NOT NULL,
     kind_rank   smallint NOT NULL,
@@ -93,22 +89,19 @@ CREATE TABLE subjects (
 );
 CREATE TABLE naming (
     identifier text NOT NULL,
-    subject_id uuid NOT NULL,
-    PRIMARY KEY (identifier, subject_id)
+    subject_id uuid NOT NULL
 );
 -- component: NULL for a hub that no explicit link joins to anybody. linked: some explicit link event named it.
 CREATE TABLE identifiers (
-    identifier text PRIMARY KEY,
+    identifier text NOT NULL,
     component  bigint,
     hub        boolean NOT NULL,
     linked     boolean NOT NULL
 );
-CREATE INDEX identifiers_component ON identifiers (component);
 -- Identifiers co-named in one subject, where a hub limit counts them.
 CREATE TABLE neighbours (
     identifier text NOT NULL,
-    neighbour  text NOT NULL,
-    PRIMARY KEY (identifier, neighbour)
+    neighbour  text NOT NULL
 );
 CREATE TABLE link_events (
     left_id  text NOT NULL,
@@ -121,7 +114,7 @@ CREATE INDEX link_events_right ON link_events (right_id);
 -- A component and the customer it is. cluster: components held apart only by conflicts share it; conflicted: there are
 -- several. uniques: bit 0 a customer_no, bit 1 a user_id. The earliest subject is (first_at, kind_rank, customer_id).
 CREATE TABLE components (
-    component   bigint PRIMARY KEY,
+    component   bigint NOT NULL,
     cluster     bigint NOT NULL,
     conflicted  boolean NOT NULL,
     size        integer NOT NULL,
@@ -130,8 +123,6 @@ CREATE TABLE components (
     first_at    bigint,
     kind_rank   smallint
 );
-CREATE INDEX components_cluster ON components (cluster) WHERE conflicted;
-CREATE INDEX components_customer ON components (customer_id);
 CREATE SEQUENCE component_numbers CACHE 1;
 CREATE TABLE conflicts (
     left_id     text NOT NULL,

@@ -20,6 +20,7 @@
 //! | `timeline` | the timeline's rows |
 //! | `registers` | last-writer-wins rows of a party |
 //! | `graph` | the stored identity graph: short ways where they are safe, else [`identity::resolve`] over whole clusters |
+//! | `load` | a log from its beginning, into empty tables |
 //! | `undo` | voids and lesser copies |
 //!
 //! The query service reads the tables of `sql/schema.sql` by name: they are this crate's interface as much as the views.
@@ -29,6 +30,7 @@ mod copies;
 mod effects;
 mod graph;
 pub mod identity;
+mod load;
 mod model;
 mod registers;
 mod timeline;

@@ -5,6 +5,7 @@ use projection::{ApplyError, Batch, BatchTx, Mode, ReadModel};
 
 use crate::apply;
 use crate::identity::HubLimits;
+use crate::load::Gathered;
 
 /// Raised whenever the folds give other rows for the same events.
 const FOLD_VERSION: u32 = 1;
@@ -44,12 +45,30 @@ impl Customer360 {
 }
 
 impl ReadModel for Customer360 {
+    type Load = Gathered;
+
     fn name(&self) -> &'static str {
         Self::NAME
     }
 
     fn schema_sql(&self) -> &'static str {
         include_str!("../sql/schema.sql")
+    }
+
+    fn row_indexes_sql(&self) -> &'static str {
+        include_str!("../sql/row_indexes.sql")
+    }
+
+    fn indexes_sql(&self) -> &'static str {
+        include_str!("../sql/indexes.sql")
+    }
+
+    fn load(&self) -> Option<Gathered> {
+        Some(Gathered::new(self))
+    }
+
+    async fn finish_load(&self, cx: &mut BatchTx<'_>, load: Gathered) -> Result<(), sqlx::Error> {
+        load.write(cx).await
     }
 
     fn views(&self) -> &'static str {

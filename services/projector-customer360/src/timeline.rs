@@ -27,17 +27,50 @@ const COPY_APPEARANCES: &str = "COPY appearances (party, stamp) FROM STDIN BINAR
 /// # Errors
 /// A unique violation where one is.
 pub(crate) async fn write(connection: &mut PgConnection, entries: &[Entry<'_>]) -> Result<(), sqlx::Error> {
-    let mut rows = CopyBuffer::with_capacity(16, entries.len() * 1024);
-    let mut appearances = CopyBuffer::with_capacity(2, entries.len() * 64);
-    for entry in entries {
-        row(&mut rows, entry);
-        for party in entry.effects.appearances() {
-            appearances.begin_row().put_uuid(party).put_bytes(entry.effects.stamp.as_bytes());
+    let mut rows = Rows::with_capacity(entries.len() * 1024, entries.len() * 64);
+    entries.iter().for_each(|entry| rows.put(entry));
+    for (statement, rows) in rows.into_statements() {
+        copy_in(connection, statement, rows).await?;
+    }
+    Ok(())
+}
+
+/// Rows of the tables that grow with every event.
+pub(crate) struct Rows {
+    timeline: CopyBuffer,
+    appearances: CopyBuffer,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::with_capacity(0, 0)
+    }
+}
+
+impl Rows {
+    fn with_capacity(timeline: usize, appearances: usize) -> Self {
+        Self {
+            timeline: CopyBuffer::with_capacity(16, timeline),
+            appearances: CopyBuffer::with_capacity(2, appearances),
         }
     }
-    copy_in(connection, COPY_TIMELINE, rows).await?;
-    copy_in(connection, COPY_APPEARANCES, appearances).await?;
-    Ok(())
+
+    /// No rows, and room for as many as `other` has.
+    pub(crate) fn like(other: &Self) -> Self {
+        Self::with_capacity(other.timeline.bytes(), other.appearances.bytes())
+    }
+
+    pub(crate) fn put(&mut self, entry: &Entry<'_>) {
+        row(&mut self.timeline, entry);
+        for party in entry.effects.appearances() {
+            self.appearances.begin_row().put_uuid(party).put_bytes(entry.effects.stamp.as_bytes());
+        }
+    }
+
+    /// With the statements that write them.
+    pub(crate) fn into_statements(self) -> [(&'static str, CopyBuffer); 2] {
+        [(COPY_TIMELINE, self.timeline), (COPY_APPEARANCES, self.appearances)]
+    }
 }
 
 fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {

@@ -6,7 +6,7 @@ CREATE TABLE entities (
 );
 
 CREATE TABLE facts (
-    event_id uuid PRIMARY KEY,
+    event_id uuid NOT NULL,
     received_at bigint NOT NULL,
     hash bytea NOT NULL,
     voided boolean NOT NULL,
@@ -18,10 +18,6 @@ CREATE TABLE facts (
     order_id text COLLATE "C",
     correlated text COLLATE "C"
 );
-
-CREATE INDEX facts_order ON facts (order_id, stamp) WHERE order_id IS NOT NULL;
-
-CREATE INDEX facts_correlated ON facts (correlated, stamp) WHERE correlated IS NOT NULL;
 
 CREATE TABLE voids (
     void_id uuid PRIMARY KEY,

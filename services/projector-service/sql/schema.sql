@@ -6,7 +6,7 @@ CREATE TABLE entities (
 );
 
 CREATE TABLE facts (
-    event_id uuid PRIMARY KEY,
+    event_id uuid NOT NULL,
     received_at bigint NOT NULL,
     hash bytea NOT NULL,
     voided boolean NOT NULL,
@@ -19,12 +19,6 @@ CREATE TABLE facts (
     call_id text COLLATE "C",
     correlated text COLLATE "C"
 );
-
-CREATE INDEX facts_case ON facts (case_id, stamp) WHERE case_id IS NOT NULL;
-
-CREATE INDEX facts_call ON facts (call_id, stamp) WHERE call_id IS NOT NULL;
-
-CREATE INDEX facts_correlated ON facts (correlated, stamp) WHERE correlated IS NOT NULL;
 
 CREATE TABLE voids (
     void_id uuid PRIMARY KEY,

@@ -13,6 +13,7 @@
 //! | [`folds`] | pure: the facts of a case or a call to its rows |
 //! | `tables` | the derived tables and their rows' encoding |
 //! | `sql/schema.sql` | the tables of a generation |
+//! | `sql/indexes.sql` | the indexes of its facts, created once they are loaded |
 //! | `sql/views.sql` | what analysts read, every column explained |
 
 pub mod folds;
@@ -21,7 +22,7 @@ mod tables;
 use domain::{Brief, Entity};
 use projection::{
     ApplyError, Batch, BatchTx, Mode, ReadModel,
-    bounded::{self, Bounded, Change, Fact, Kind},
+    bounded::{self, Bounded, Change, Fact, Facts, Kind},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -43,12 +44,26 @@ pub struct Rows {
 }
 
 impl ReadModel for Service {
+    type Load = Facts<Self>;
+
     fn name(&self) -> &'static str {
         "service"
     }
 
     fn schema_sql(&self) -> &'static str {
         include_str!("../sql/schema.sql")
+    }
+
+    fn row_indexes_sql(&self) -> &'static str {
+        include_str!("../sql/indexes.sql")
+    }
+
+    fn load(&self) -> Option<Self::Load> {
+        Some(Facts::default())
+    }
+
+    async fn finish_load(&self, cx: &mut BatchTx<'_>, _: Self::Load) -> Result<(), sqlx::Error> {
+        bounded::finish_load(self, cx).await
     }
 
     fn views(&self) -> &'static str {

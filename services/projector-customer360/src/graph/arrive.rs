@@ -205,8 +205,16 @@ async fn write_subjects(
     subjects: &[SubjectRow],
     is_hub: impl Fn(&Node) -> bool,
 ) -> Result<(), sqlx::Error> {
+    for (statement, rows) in subject_rows(subjects, is_hub) {
+        copy_in(connection, statement, rows).await?;
+    }
+    Ok(())
+}
+
+/// The rows of new subjects, in their order, and of what names them, in the order of identifiers.
+pub(super) fn subject_rows(subjects: &[SubjectRow], is_hub: impl Fn(&Node) -> bool) -> [(&'static str, CopyBuffer); 2] {
     let mut rows = CopyBuffer::with_capacity(5, subjects.len() * 160);
-    let mut naming = CopyBuffer::with_capacity(2, subjects.len() * 128);
+    let mut names: Vec<(&str, Uuid)> = Vec::with_capacity(subjects.len() * 2);
     for subject in subjects {
         rows.begin_row()
             .put_uuid(subject.id)
@@ -214,18 +222,17 @@ async fn write_subjects(
             .put_bytes(subject.first.as_bytes())
             .put_i16(i16::from(subject.seniority().kind_rank))
             .put_opt(subject.anchor(&is_hub), |to, anchor| to.put_text(anchor.text()));
-        for node in &subject.identifiers {
-            naming.begin_row().put_text(node.text()).put_uuid(subject.id);
-        }
+        names.extend(subject.identifiers.iter().map(|node| (node.text(), subject.id)));
     }
-    copy_in(
-        connection,
-        "COPY subjects (subject_id, identifiers, first_stamp, kind_rank, anchor) FROM STDIN BINARY",
-        rows,
-    )
-    .await?;
-    copy_in(connection, "COPY naming (identifier, subject_id) FROM STDIN BINARY", naming).await?;
-    Ok(())
+    names.sort_unstable();
+    let mut naming = CopyBuffer::with_capacity(2, names.len() * 64);
+    for (identifier, subject) in names {
+        naming.begin_row().put_text(identifier).put_uuid(subject);
+    }
+    [
+        ("COPY subjects (subject_id, identifiers, first_stamp, kind_rank, anchor) FROM STDIN BINARY", rows),
+        ("COPY naming (identifier, subject_id) FROM STDIN BINARY", naming),
+    ]
 }
 
 async fn write_earlier(connection: &mut PgConnection, earlier: &BTreeMap<Uuid, First<'_>>) -> Result<(), sqlx::Error> {
@@ -243,7 +250,8 @@ async fn write_earlier(connection: &mut PgConnection, earlier: &BTreeMap<Uuid, F
     Ok(())
 }
 
-async fn write_links(connection: &mut PgConnection, links: &[&LinkEvent]) -> Result<(), sqlx::Error> {
+/// The rows of link events.
+pub(super) fn link_rows<'l>(links: impl IntoIterator<Item = &'l LinkEvent>) -> (&'static str, CopyBuffer) {
     let mut rows = CopyBuffer::new(4);
     for link in links {
         rows.begin_row()
@@ -252,7 +260,12 @@ async fn write_links(connection: &mut PgConnection, links: &[&LinkEvent]) -> Res
             .put_bytes(link.stamp.as_bytes())
             .put_bool(link.asserted);
     }
-    copy_in(connection, "COPY link_events (left_id, right_id, stamp, asserted) FROM STDIN BINARY", rows).await?;
+    ("COPY link_events (left_id, right_id, stamp, asserted) FROM STDIN BINARY", rows)
+}
+
+async fn write_links(connection: &mut PgConnection, links: &[&LinkEvent]) -> Result<(), sqlx::Error> {
+    let (statement, rows) = link_rows(links.iter().copied());
+    copy_in(connection, statement, rows).await?;
     let ends: Vec<&str> = links.iter().flat_map(|l| [l.pair.left().text(), l.pair.right().text()]).collect();
     if !ends.is_empty() {
         sqlx::query("UPDATE identifiers SET linked = true WHERE identifier = ANY($1)")

@@ -6,9 +6,11 @@
 //! | `arrive` | subjects, identifiers, neighbours, hubs and link events that a batch adds |
 //! | `short` | the short ways: a new component, a leaf, a merge of clean clusters |
 //! | `retract` | takes out what taken-back events had added |
+//! | `load` | the whole graph at once, into empty tables |
 //! | `settle` | everything else: whole clusters are resolved again and the differences written |
 
 mod arrive;
+mod load;
 pub(crate) mod retract;
 mod settle;
 mod short;
@@ -22,6 +24,8 @@ use uuid::Uuid;
 use crate::effects::{Effects, Named};
 use crate::identity::{LinkEvent, Node};
 use crate::model::Customer360;
+
+pub(crate) use load::{Rows, rows};
 
 /// What has to be resolved again by whole clusters.
 #[derive(Debug, Default)]

@@ -206,6 +206,13 @@ async fn components(
         let old: Vec<i64> = loaded.components.iter().copied().collect();
         sqlx::query("DELETE FROM components WHERE component = ANY($1)").bind(old).execute(&mut *connection).await?;
     }
+    let (statement, rows) = component_rows(graph, numbers);
+    copy_in(connection, statement, rows).await?;
+    Ok(())
+}
+
+/// The rows of a graph's components under these numbers.
+pub(super) fn component_rows(graph: &Graph, numbers: &[i64]) -> (&'static str, CopyBuffer) {
     let mut in_cluster: HashMap<usize, (i64, usize)> = HashMap::new();
     for (component, number) in graph.components.iter().zip(numbers) {
         in_cluster.entry(component.cluster).or_insert((*number, 0)).1 += 1;
@@ -223,13 +230,10 @@ async fn components(
             .put_opt(component.customer.map(|c| c.first_at), CopyBuffer::put_i64)
             .put_opt(component.customer.map(|c| i16::from(c.kind_rank)), CopyBuffer::put_i16);
     }
-    copy_in(
-        connection,
+    (
         "COPY components (component, cluster, conflicted, size, uniques, customer_id, first_at, kind_rank) FROM STDIN BINARY",
         rows,
     )
-    .await?;
-    Ok(())
 }
 
 async fn conflicts(
@@ -242,6 +246,13 @@ async fn conflicts(
         .bind(&loaded.clusters)
         .execute(&mut *connection)
         .await?;
+    let (statement, rows) = conflict_rows(graph, numbers);
+    copy_in(connection, statement, rows).await?;
+    Ok(())
+}
+
+/// The rows of a graph's conflicts, its components having these numbers.
+pub(super) fn conflict_rows(graph: &Graph, numbers: &[i64]) -> (&'static str, CopyBuffer) {
     let mut of_cluster: HashMap<usize, i64> = HashMap::new();
     for (component, number) in graph.components.iter().zip(numbers) {
         of_cluster.entry(component.cluster).or_insert(*number);
@@ -257,10 +268,7 @@ async fn conflicts(
             .put_text(&conflict.right_value)
             .put_i64(of_cluster[&conflict.cluster]);
     }
-    let statement =
-        "COPY conflicts (left_id, right_id, stamp, kind, left_value, right_value, cluster) FROM STDIN BINARY";
-    copy_in(connection, statement, rows).await?;
-    Ok(())
+    ("COPY conflicts (left_id, right_id, stamp, kind, left_value, right_value, cluster) FROM STDIN BINARY", rows)
 }
 
 async fn anchors(connection: &mut PgConnection, loaded: &Loaded, graph: &Graph) -> Result<(), sqlx::Error> {

@@ -1,6 +1,7 @@
 //! Name-based ids: equal names give equal ids on every machine and in every replay.
 
-use uuid::Uuid;
+use sha1::{Digest as _, Sha1};
+use uuid::{Builder, Uuid};
 
 use crate::identifier::Identifier;
 
@@ -13,7 +14,16 @@ pub fn event_id(source: &str, id: &str) -> EventId {
     name.extend_from_slice(source.as_bytes());
     name.push(0);
     name.extend_from_slice(id.as_bytes());
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, &name)
+    v5(Uuid::NAMESPACE_URL, &name)
+}
+
+/// UUIDv5 (RFC 9562): some of them are computed for every event in every model, with the processor's own SHA-1 where it
+/// has one.
+fn v5(namespace: Uuid, name: &[u8]) -> Uuid {
+    let hash = Sha1::new().chain_update(namespace.as_bytes()).chain_update(name).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
 /// The log's secret: subject ids cannot be guessed from an e-mail address without it. It stands in the log's first
@@ -37,12 +47,12 @@ impl Namespace {
         let mut texts: Vec<String> = identifiers.into_iter().map(ToString::to_string).collect();
         texts.sort_unstable();
         texts.dedup();
-        Uuid::new_v5(&self.0, texts.join("\0").as_bytes())
+        v5(self.0, texts.join("\0").as_bytes())
     }
 
     /// The id of an entity (`order:77`), in a space of its own beside the subjects'.
     pub fn entity_id(&self, kind: &str, key: &str) -> Uuid {
-        Uuid::new_v5(&self.0, format!("entity\0{kind}:{key}").as_bytes())
+        v5(self.0, format!("entity\0{kind}:{key}").as_bytes())
     }
 }
 

@@ -19,9 +19,11 @@
 //! );
 //! ```
 //!
-//! and `voids` (see [`crate::facts`]). `correlated` is `kind:key` of a second entity that an event names by its
+//! and `voids` (see [`crate::facts`]). A model that is loaded ([`Facts`]) has the indexes of `facts` in its `indexes_sql`. `correlated` is `kind:key` of a second entity that an event names by its
 //! `correlationid`. An event that names no entity of the model has a row too, with NULL from `stamp` on: a copy of it that
 //! does may come, or have come, and only one of the two counts.
+
+mod load;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -32,6 +34,8 @@ use prost::Message;
 use rapport_proto::v1;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
+
+pub use load::{Facts, finish_load};
 
 use crate::{
     batch::Batch,
@@ -522,30 +526,45 @@ async fn write_facts<B: Bounded>(
     events: &[&Event],
     is_voided: impl Fn(&Event) -> bool,
 ) -> Result<(), sqlx::Error> {
-    const COLUMNS: &str = "event_id, received_at, hash, voided, stamp, subject_id, partition, log_offset, value";
-    let count = 9 + B::KINDS.len() + 1;
-    let columns = i16::try_from(count).expect("a model keeps a few kinds of entities");
     let size = events.iter().map(|e| if names_one::<B>(e) { e.value.len() + 256 } else { 128 }).sum();
-    let mut buffer = CopyBuffer::with_capacity(columns, size);
+    let mut buffer = fact_rows::<B>(size);
     for event in events {
-        let interaction = &event.interaction;
-        buffer
-            .begin_row()
-            .put_uuid(interaction.event_id)
-            .put_i64(interaction.received_at)
-            .put_bytes(&interaction.hash)
-            .put_bool(is_voided(event));
-        if names_one::<B>(event) {
-            put_naming::<B>(event, &mut buffer);
-        } else {
-            for _ in 4..count {
-                buffer.put_null();
-            }
+        put_fact::<B>(event, is_voided(event), &mut buffer);
+    }
+    copy_in(connection, &copy_facts::<B>(), buffer).await?;
+    Ok(())
+}
+
+fn copy_facts<B: Bounded>() -> String {
+    const COLUMNS: &str = "event_id, received_at, hash, voided, stamp, subject_id, partition, log_offset, value";
+    format!("COPY facts ({COLUMNS}, {}) FROM STDIN BINARY", entity_columns::<B>())
+}
+
+/// Columns of `facts`: those of every event, those of one that names an entity, one a kind, `correlated`.
+const fn fact_columns<B: Bounded>() -> usize {
+    4 + 5 + B::KINDS.len() + 1
+}
+
+fn fact_rows<B: Bounded>(bytes: usize) -> CopyBuffer {
+    let columns = i16::try_from(fact_columns::<B>()).expect("a model keeps a few kinds of entities");
+    CopyBuffer::with_capacity(columns, bytes)
+}
+
+fn put_fact<B: Bounded>(event: &Event, is_voided: bool, buffer: &mut CopyBuffer) {
+    let interaction = &event.interaction;
+    buffer
+        .begin_row()
+        .put_uuid(interaction.event_id)
+        .put_i64(interaction.received_at)
+        .put_bytes(&interaction.hash)
+        .put_bool(is_voided);
+    if names_one::<B>(event) {
+        put_naming::<B>(event, buffer);
+    } else {
+        for _ in 4..fact_columns::<B>() {
+            buffer.put_null();
         }
     }
-    let copy = format!("COPY facts ({COLUMNS}, {}) FROM STDIN BINARY", entity_columns::<B>());
-    copy_in(connection, &copy, buffer).await?;
-    Ok(())
 }
 
 /// The columns from `stamp` on, of an event that names an entity.

@@ -37,6 +37,11 @@ impl CopyBuffer {
         self.rows
     }
 
+    /// How many bytes its rows take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// No row was begun: there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.rows == 0

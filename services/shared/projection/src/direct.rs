@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::digest::{self, ModelDigest};
 use crate::fold::Folder;
 use crate::generation::{self, Generation};
+use crate::load::{self, Gather};
 use crate::model::{ApplyError, BatchTx, Event, Mode, ReadModel};
 use crate::unit::{Decoded, Unit};
 use crate::{backbone, database};
@@ -50,6 +51,7 @@ impl<M: ReadModel> Direct<M> {
         let mut connection = database::connect(database_url, "direct").await?;
         backbone::migrate(&mut connection).await?;
         let generation = generation::ensure(&mut connection, &model, Uuid::nil(), 1).await?;
+        generation::index_empty(&mut connection, &model, &generation).await?;
         let folder = Folder::new(&model, generation.clone(), namespace);
         Ok(Self { connection, model, generation, folder, namespace })
     }
@@ -59,10 +61,36 @@ impl<M: ReadModel> Direct<M> {
     /// # Errors
     /// PostgreSQL refuses a statement.
     pub async fn reset(&mut self) -> Result<(), DirectError> {
+        self.recreate().await?;
+        generation::index_empty(&mut self.connection, &self.model, &self.generation).await?;
+        Ok(())
+    }
+
+    async fn recreate(&mut self) -> Result<(), DirectError> {
         generation::drop(&mut self.connection, &self.generation).await?;
         self.generation = generation::ensure(&mut self.connection, &self.model, Uuid::nil(), 1).await?;
         self.folder = Folder::new(&self.model, self.generation.clone(), self.namespace);
         Ok(())
+    }
+
+    /// Drops the model's tables, creates them anew and loads these events as a projector loads a log from its
+    /// beginning, piece by piece. Returns how many were set aside.
+    ///
+    /// # Errors
+    /// The model has no load of its own, the events cannot be loaded, or the connection is lost.
+    pub async fn load(&mut self, pieces: Vec<Vec<Event>>) -> Result<u64, DirectError> {
+        let load = self.model.load().ok_or_else(|| DirectError::Fold("the model folds batches only".into()))?;
+        self.recreate().await?;
+        load::begin(&mut self.connection, &self.generation).await?;
+        let mut gathered = Gather::new(load);
+        for events in pieces {
+            gathered.add(self.decoded(events));
+            load::copy(&mut self.connection, gathered.take_rows()).await?;
+        }
+        load::finish(&mut self.connection, &self.model, &self.generation, &self.namespace, gathered, None)
+            .await
+            .map(|loaded| loaded.aside)
+            .map_err(|error| DirectError::Fold(format!("{error}: {:?}", std::error::Error::source(&error))))
     }
 
     /// The generation folded into.
@@ -93,11 +121,15 @@ impl<M: ReadModel> Direct<M> {
 
     /// The records that these events were decoded from, decoded as a projector of this model decodes them.
     fn unit(&self, events: Vec<Event>) -> Unit {
+        Unit::new(self.decoded(events))
+    }
+
+    fn decoded(&self, events: Vec<Event>) -> Vec<Decoded> {
         let decoded = |e: Event| {
             let record = Record::bare(e.partition, e.offset, e.interaction.received_at, e.value);
             Decoded::new(record, &self.namespace, |brief| self.model.needs(brief))
         };
-        Unit::new(events.into_iter().map(decoded).collect())
+        events.into_iter().map(decoded).collect()
     }
 
     /// One attempt in exactly this mode, rolled back where the model refuses it.

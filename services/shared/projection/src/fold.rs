@@ -30,6 +30,10 @@ const ATTEMPTS_TOLD: u32 = 8;
 /// After a batch that was known in part, at most this many batches look first.
 const CAREFUL_MAX: u32 = 64;
 
+const SAVEPOINT: &str = "SAVEPOINT unit";
+const RELEASE: &str = "RELEASE SAVEPOINT unit";
+const ROLLBACK_TO: &str = "ROLLBACK TO SAVEPOINT unit";
+
 /// Why folding ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FoldError {
@@ -62,6 +66,8 @@ pub(crate) struct Folder {
     careful_left: u32,
     /// How many the next run of known events will be.
     careful_run: u32,
+    /// Units are parts of a transaction that somebody else began, alone on the generation, and will end.
+    is_within: bool,
 }
 
 enum Attempt {
@@ -72,7 +78,21 @@ enum Attempt {
 impl Folder {
     pub(crate) fn new<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
         let fold = format!("{} {}", model.name(), model.fold_version());
-        Self { generation, namespace, fold, told: Default::default(), careful_left: 0, careful_run: 1 }
+        Self {
+            generation,
+            namespace,
+            fold,
+            told: Default::default(),
+            careful_left: 0,
+            careful_run: 1,
+            is_within: false,
+        }
+    }
+
+    /// One whose units are parts of a transaction that the caller has begun, with the generation's lock held alone: each
+    /// is a savepoint.
+    pub(crate) fn within_transaction<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
+        Self { is_within: true, ..Self::new(model, generation, namespace) }
     }
 
     /// The same, with a worker's status that is told why a unit fails over and over.
@@ -150,7 +170,7 @@ impl Folder {
                 ApplyError::Database(error) if classify(&error) == Class::Lost => return Err(FoldError::Lost(error)),
                 error => error,
             };
-            rollback(connection).await?;
+            self.rollback(connection).await?;
             // Another mode, or the same again and why.
             let wanted = match error {
                 ApplyError::NeedsCareful => Ok(Mode::Careful),
@@ -213,7 +233,8 @@ impl Folder {
             "BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock{shared}({})",
             g.schema, g.lock_key
         );
-        sqlx::raw_sql(&begin).execute(&mut *connection).await?;
+        let (begin, end) = if self.is_within { (SAVEPOINT, RELEASE) } else { (begin.as_str(), "COMMIT") };
+        sqlx::raw_sql(begin).execute(&mut *connection).await?;
         if !unit.batch.is_empty() {
             let mut cx = BatchTx::new(connection, g.lock_key);
             model.apply(&mut cx, &unit.batch, mode).await.map_err(AttemptError::Apply)?;
@@ -224,16 +245,25 @@ impl Folder {
         if let Some(held) = held {
             let advances = unit.advances();
             if !checkpoint::write(connection, g, held, &advances).await? {
-                rollback(connection).await.map_err(AttemptError::Fold)?;
+                self.rollback(connection).await.map_err(AttemptError::Fold)?;
                 return Err(AttemptError::Fold(FoldError::Fenced));
             }
         }
-        sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+        sqlx::raw_sql(end).execute(&mut *connection).await?;
         Ok(())
     }
 
+    async fn rollback(&self, connection: &mut PgConnection) -> Result<(), FoldError> {
+        let rollback = if self.is_within { ROLLBACK_TO } else { "ROLLBACK" };
+        sqlx::raw_sql(rollback).execute(connection).await.map(|_| ()).map_err(FoldError::Lost)
+    }
+
     fn first_mode(&self) -> Mode {
-        if self.careful_left > 0 { Mode::Careful } else { Mode::Optimistic }
+        match self.careful_left {
+            _ if self.is_within => Mode::Exclusive,
+            0 => Mode::Optimistic,
+            _ => Mode::Careful,
+        }
     }
 
     /// Redelivered stretches are long: after a batch that held known events the next ones look first, twice as many
@@ -259,8 +289,4 @@ impl From<sqlx::Error> for AttemptError {
     fn from(error: sqlx::Error) -> Self {
         Self::Apply(ApplyError::Database(error))
     }
-}
-
-async fn rollback(connection: &mut PgConnection) -> Result<(), FoldError> {
-    sqlx::raw_sql("ROLLBACK").execute(connection).await.map(|_| ()).map_err(FoldError::Lost)
 }

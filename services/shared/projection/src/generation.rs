@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::backbone::{BackboneError, SETUP_LOCK_KEY, lock_setup};
 use crate::database::{Class, classify};
+use crate::load;
 use crate::model::ReadModel;
 
 /// Replacing a view waits this long for running queries before it lets them pass and tries again.
@@ -80,7 +81,8 @@ pub enum GenerationError {
 
 /// The definition of a model: what its rows are a function of, besides the events.
 pub fn definition<M: ReadModel>(model: &M) -> String {
-    let text = format!("{}\0{}\0{}", model.schema_sql(), model.settings(), model.fold_version());
+    let (settings, version) = (model.settings(), model.fold_version().to_string());
+    let text = [model.schema_sql(), model.row_indexes_sql(), model.indexes_sql(), &settings, &version].join("\0");
     hex(&Sha256::digest(text))
 }
 
@@ -176,8 +178,8 @@ async fn create<M: ReadModel>(tx: &mut PgConnection, model: &M, definition: &str
     sqlx::raw_sql(model.schema_sql()).execute(&mut *tx).await?;
     sqlx::raw_sql("RESET search_path").execute(&mut *tx).await?;
     let lock_key: i64 = sqlx::query_scalar(
-        "INSERT INTO backbone.generations (model, generation, definition, schema_name, state)
-         VALUES ($1, $2, $3, $4, 'live') RETURNING lock_key",
+        "INSERT INTO backbone.generations (model, generation, definition, schema_name, state, loaded)
+         VALUES ($1, $2, $3, $4, 'live', false) RETURNING lock_key",
     )
     .bind(name)
     .bind(number)
@@ -187,6 +189,40 @@ async fn create<M: ReadModel>(tx: &mut PgConnection, model: &M, definition: &str
     .await?;
     tracing::info!(model = name, schema, "generation created");
     Ok(Generation { model: name.to_owned(), number, definition: definition.to_owned(), schema, lock_key })
+}
+
+/// Whether batches may be folded into a generation: it has its indexes.
+pub(crate) async fn is_loaded(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT loaded FROM backbone.generations WHERE model = $1 AND generation = $2")
+        .bind(&g.model)
+        .bind(g.number)
+        .fetch_one(connection)
+        .await
+}
+
+/// Notes that a generation is loaded and has its indexes.
+pub(crate) async fn note_loaded(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE backbone.generations SET loaded = true WHERE model = $1 AND generation = $2")
+        .bind(&g.model)
+        .bind(g.number)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Has batches folded into a generation from the beginning: it gets its indexes while it is empty.
+pub(crate) async fn index_empty<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    g: &Generation,
+) -> Result<(), sqlx::Error> {
+    if load::begin(connection, g).await? {
+        sqlx::raw_sql(model.row_indexes_sql()).execute(&mut *connection).await?;
+        sqlx::raw_sql(model.indexes_sql()).execute(&mut *connection).await?;
+        note_loaded(connection, g).await?;
+        sqlx::raw_sql("COMMIT").execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// A checkpoint and a lease a partition; a partition added to the topic later begins at 0 as well.

@@ -25,7 +25,8 @@ pub(crate) struct View {
     pub(crate) valid_until: Instant,
     /// Partitions that nobody holds, or whose holder has not been heard of in time.
     pub(crate) free: usize,
-    /// The fair share of a worker: partitions / live workers, rounded up.
+    /// The fair share of a worker: partitions / live workers, rounded up. All of them while the generation is not
+    /// loaded: one worker loads it.
     pub(crate) share: usize,
 }
 
@@ -45,7 +46,9 @@ impl Leases {
     /// Says that this worker is alive, renews its leases and looks around; one statement.
     pub(crate) async fn heartbeat(&self, connection: &mut PgConnection) -> Result<View, sqlx::Error> {
         let sent_at = Instant::now();
-        let (partitions, epochs, free, all, others): (Vec<i32>, Vec<i64>, i64, i64, i64) = sqlx::query_as(
+        /// Partitions and epochs of this worker's, free ones, all of them, other workers, whether it is loaded.
+        type Row = (Vec<i32>, Vec<i64>, i64, i64, i64, bool);
+        let (partitions, epochs, free, all, others, is_loaded): Row = sqlx::query_as(
             "WITH alive AS (
                  INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start)
                  VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), pg_backend_pid(),
@@ -68,7 +71,8 @@ impl Leases {
              )
              SELECT coalesce((SELECT array_agg(partition ORDER BY partition) FROM renewed), '{}'),
                     coalesce((SELECT array_agg(epoch ORDER BY partition) FROM renewed), '{}'),
-                    leases.free, leases.partitions, others.workers
+                    leases.free, leases.partitions, others.workers,
+                    (SELECT loaded FROM backbone.generations WHERE model = $2 AND generation = $3)
              FROM leases, others",
         )
         .bind(self.worker)
@@ -83,7 +87,7 @@ impl Leases {
             sent_at,
             valid_until: sent_at + self.ttl,
             free: usize::try_from(free).unwrap_or(0),
-            share: all.div_ceil(workers),
+            share: if is_loaded { all.div_ceil(workers) } else { all },
         })
     }
 
@@ -104,6 +108,12 @@ impl Leases {
             self.ttl.as_millis().max(1)
         );
         sqlx::raw_sql(&limits).execute(&mut *tx).await?;
+        // Who loads a generation takes all of it: of two who begin together, one after the other.
+        sqlx::query("SELECT FROM backbone.generations WHERE model = $1 AND generation = $2 AND NOT loaded FOR UPDATE")
+            .bind(&g.model)
+            .bind(g.number)
+            .execute(&mut *tx)
+            .await?;
         let takeable: Vec<i32> = sqlx::query_scalar(
             "SELECT partition FROM backbone.leases
              WHERE model = $1 AND generation = $2

@@ -16,6 +16,7 @@
 //! | [`facts`], [`bounded`] | keeping the facts of bounded entities (orders, cases) and deriving their rows again |
 //! | [`projector`] | starting and stopping the workers of one model; what stops it for good |
 //! | `worker`, `lease` | one worker: its connection, its leases, its batches; heartbeats, taking over |
+//! | `load` | the log from its beginning, into the empty tables of a new generation |
 //! | `feed`, `unit` | reading and decoding ahead; a stretch of records on its way into one transaction |
 //! | `fold`, `checkpoint`, `dead_letters` | one transaction: modes, attempts, fencing, what is set aside |
 //! | [`status`], [`metrics`] | what a projector knows about itself |
@@ -41,6 +42,7 @@ mod feed;
 mod fold;
 pub mod generation;
 mod lease;
+mod load;
 pub mod metrics;
 pub mod model;
 pub mod positions;
@@ -52,5 +54,6 @@ mod worker;
 pub use batch::Batch;
 pub use direct::Direct;
 pub use generation::{Generation, GenerationError};
+pub use load::Load;
 pub use model::{ApplyError, BatchTx, Event, Mode, ReadModel};
 pub use projector::{Health, Projector, ProjectorError, ProjectorOptions};

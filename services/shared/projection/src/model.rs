@@ -8,6 +8,7 @@ use domain::{Brief, Interaction};
 use sqlx::PgConnection;
 
 use crate::batch::Batch;
+use crate::load::Load;
 
 /// One record of the log, decoded.
 #[derive(Clone, Debug)]
@@ -98,6 +99,35 @@ pub trait ReadModel: Send + Sync + 'static {
 
     /// `CREATE TABLE …` statements with unqualified names, run with `search_path` = the generation's schema.
     fn schema_sql(&self) -> &'static str;
+
+    /// `CREATE INDEX …` statements for the tables whose rows a load writes as they come, run once it has: unique indexes
+    /// take the place of primary keys, for which readers would have to wait.
+    fn row_indexes_sql(&self) -> &'static str {
+        ""
+    }
+
+    /// The same for the tables that a load writes at its end.
+    fn indexes_sql(&self) -> &'static str {
+        ""
+    }
+
+    /// How it takes in a log from its beginning; `Infallible` where it has no way of its own.
+    type Load: Load;
+
+    /// Begins to take in a log, into tables that are empty and have no indexes. `None`: in batches, like anything else.
+    fn load(&self) -> Option<Self::Load> {
+        None
+    }
+
+    /// Writes what a load has not written yet. Indexes come after it.
+    fn finish_load(
+        &self,
+        cx: &mut BatchTx<'_>,
+        load: Self::Load,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        let _ = (cx, load);
+        std::future::ready(Ok(()))
+    }
 
     /// `CREATE OR REPLACE VIEW {model}.x AS SELECT … FROM {schema}.y` and `COMMENT ON …`, one statement after another;
     /// the runtime puts the stable schema for `{model}` and the generation's for `{schema}`. Views list their columns.

@@ -64,6 +64,21 @@ pub(crate) fn hash_of(record: &Record) -> [u8; 32] {
     Sha256::digest(&record.value).into()
 }
 
+/// How far records, in the order of each partition, take the partitions.
+pub(crate) fn advances<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<i32, Advance> {
+    let mut last: BTreeMap<i32, &Record> = BTreeMap::new();
+    for record in records {
+        last.insert(record.partition, record);
+    }
+    let advance = |record: &Record| Advance {
+        next: record.offset + 1,
+        last_offset: record.offset,
+        last_hash: hash_of(record).to_vec(),
+        last_received_at: record.received_at,
+    };
+    last.into_iter().map(|(partition, record)| (partition, advance(record))).collect()
+}
+
 /// What one transaction folds: the reduced batch, what stands aside, and the records they came from (to split it).
 pub(crate) struct Unit {
     pub(crate) records: Vec<Record>,
@@ -123,20 +138,6 @@ impl Unit {
 
     /// How far it takes each partition.
     pub(crate) fn advances(&self) -> BTreeMap<i32, Advance> {
-        let mut last: BTreeMap<i32, &Record> = BTreeMap::new();
-        for record in &self.records {
-            last.insert(record.partition, record);
-        }
-        last.into_iter()
-            .map(|(partition, record)| {
-                let advance = Advance {
-                    next: record.offset + 1,
-                    last_offset: record.offset,
-                    last_hash: hash_of(record).to_vec(),
-                    last_received_at: record.received_at,
-                };
-                (partition, advance)
-            })
-            .collect()
+        advances(&self.records)
     }
 }

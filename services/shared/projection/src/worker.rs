@@ -15,8 +15,9 @@ use crate::checkpoint::Held;
 use crate::database::{self, Class, classify};
 use crate::feed::{Feed, Taken};
 use crate::fold::{FoldError, Folder};
-use crate::generation::Generation;
+use crate::generation::{self, Generation};
 use crate::lease::{Leases, View};
+use crate::load::{self, LoadError};
 use crate::metrics;
 use crate::model::ReadModel;
 use crate::projector::{ProjectorError, ProjectorOptions, stopped};
@@ -209,7 +210,11 @@ impl<M: ReadModel> Worker<M> {
                 Err(end) => return end,
             };
             first = false;
-            let ended = self.follow(&mut connection, &mut folder, held, &mut pulse, stop, assigned).await;
+            let ended = match generation::is_loaded(&mut connection, &self.leases.generation).await {
+                Ok(true) => self.follow(&mut connection, &mut folder, held, &mut pulse, stop, assigned).await,
+                Ok(false) => self.load(&mut connection, held, &pulse, stop, assigned).await,
+                Err(error) => Err(error.into()),
+            };
             match ended {
                 // Only the assignment has changed; the connection is fine.
                 Ok(()) => {}
@@ -285,6 +290,53 @@ impl<M: ReadModel> Worker<M> {
         }
         held.0.extend(taken.0);
         Ok(())
+    }
+
+    /// Loads the generation, of which nothing has been folded yet.
+    async fn load(
+        &self,
+        connection: &mut PgConnection,
+        held: &mut Held,
+        pulse: &watch::Receiver<Pulse>,
+        stop: &mut watch::Receiver<bool>,
+        assigned_until: Instant,
+    ) -> Result<(), End> {
+        let (model, generation) = (&*self.model, &self.leases.generation);
+        let Some(load) = model.load() else {
+            return Ok(generation::index_empty(connection, model, generation).await?);
+        };
+        let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
+        let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
+        let began = Instant::now();
+        // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
+        let loaded = tokio::select! {
+            () = stopped(stop) => return Err(End::Stopped),
+            () = lapse(pulse.clone(), assigned_until) => {
+                return Err(pulse.borrow().again("the leases have lapsed during a load"));
+            }
+            loaded = load::load(connection, model, generation, self.log.namespace(), (feed, from, load), held) => loaded,
+        };
+        let reason = match loaded {
+            Ok(None) => return Ok(()),
+            Ok(Some(loaded)) => {
+                held.advance(&loaded.advances);
+                let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
+                self.measure(began, received_at, loaded.events, loaded.aside);
+                self.show(held);
+                return Ok(());
+            }
+            Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
+            Err(LoadError::Fold(FoldError::Broken(reason))) => reason,
+            Err(LoadError::Database(error)) if matches!(classify(&error), Class::Data | Class::UniqueViolation) => {
+                error.to_string()
+            }
+            Err(LoadError::Database(error)) => return Err(error.into()),
+            Err(LoadError::Fold(error)) => return Err(End::Again(error.to_string())),
+        };
+        // Batches find the event behind it and set it aside.
+        tracing::warn!(model = model.name(), reason, "the log cannot be loaded at once, it is folded in batches");
+        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+        Ok(generation::index_empty(connection, model, generation).await?)
     }
 
     /// Folds what is held until the assignment should change.

@@ -32,6 +32,8 @@ const VIEWS: &str = "
 ";
 
 impl ReadModel for Toy {
+    type Load = std::convert::Infallible;
+
     fn name(&self) -> &'static str {
         "toy"
     }

@@ -1,0 +1,67 @@
+//! The whole graph at once, into empty tables without indexes.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use projection::copy::CopyBuffer;
+
+use super::{arrive, settle};
+use crate::identity::{self, HubLimits, LinkEvent, Node, SubjectRow};
+
+/// The rows of a graph of which nothing is stored, each table's sorted as its index is. Components are numbered from 1
+/// on; `component_numbers` has to go on behind them.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) statements: Vec<(&'static str, CopyBuffer)>,
+    pub(crate) components: i64,
+}
+
+/// The rows of the graph of these subjects, sorted by their ids, and link events.
+pub(crate) fn rows(limits: &HubLimits, subjects: &[SubjectRow], links: &[LinkEvent]) -> Rows {
+    let hubs = identity::hubs(subjects, limits);
+    let mut universe: BTreeSet<Node> = subjects.iter().flat_map(|s| s.identifiers.iter().cloned()).collect();
+    universe.extend(links.iter().flat_map(|l| [l.pair.left().clone(), l.pair.right().clone()]));
+    let graph = identity::resolve(&universe, subjects, links, &hubs);
+    let numbers: Vec<i64> = (1..).take(graph.components.len()).collect();
+
+    let mut homes: HashMap<&Node, i64> = HashMap::with_capacity(universe.len());
+    for (component, number) in graph.components.iter().zip(&numbers) {
+        homes.extend(component.members.iter().map(|node| (node, *number)));
+    }
+    let linked: HashSet<&Node> = links.iter().flat_map(|l| [l.pair.left(), l.pair.right()]).collect();
+    let mut nodes: Vec<&Node> = universe.iter().collect();
+    nodes.sort_unstable_by_key(|node| node.text());
+    let mut identifiers = CopyBuffer::with_capacity(4, nodes.len() * 64);
+    for node in nodes {
+        identifiers
+            .begin_row()
+            .put_text(node.text())
+            .put_opt(homes.get(node).copied(), CopyBuffer::put_i64)
+            .put_bool(hubs.contains(node))
+            .put_bool(linked.contains(node));
+    }
+    let of_subjects = arrive::subject_rows(subjects, |node| hubs.contains(node));
+    Rows {
+        components: numbers.len() as i64,
+        statements: of_subjects
+            .into_iter()
+            .chain([
+                ("COPY identifiers (identifier, component, hub, linked) FROM STDIN BINARY", identifiers),
+                arrive::link_rows(links.iter()),
+                neighbours(limits, subjects),
+                settle::component_rows(&graph, &numbers),
+                settle::conflict_rows(&graph, &numbers),
+            ])
+            .collect(),
+    }
+}
+
+fn neighbours(limits: &HubLimits, subjects: &[SubjectRow]) -> (&'static str, CopyBuffer) {
+    let pairs = arrive::counted_pairs(limits, subjects.iter().map(|s| s.identifiers.as_slice()));
+    let mut pairs: Vec<(&str, &str)> = pairs.into_iter().map(|(node, near)| (node.text(), near.text())).collect();
+    pairs.sort_unstable();
+    let mut rows = CopyBuffer::with_capacity(2, pairs.len() * 96);
+    for (node, neighbour) in pairs {
+        rows.begin_row().put_text(node).put_text(neighbour);
+    }
+    ("COPY neighbours (identifier, neighbour) FROM STDIN BINARY", rows)
+}

@@ -1,0 +1,143 @@
+//! Loading facts: every event's row first, in any order; then all facts of one entity after another, each derived once.
+
+use std::marker::PhantomData;
+
+use domain::{Entity, owner::owner};
+use sqlx::{PgConnection, Row};
+
+use super::{Bounded, Change, Fact, Identified, Kind, Stored, copy_facts, fact_rows, fold, put_fact};
+use crate::copy::{CopyBuffer, copy_in};
+use crate::load::Load;
+use crate::model::Event;
+
+/// Facts read back at a time.
+const FACTS_READ: usize = 4_000;
+/// Entities whose rows are written at a time.
+const ENTITIES_WRITTEN: usize = 2_000;
+
+/// The facts of a model of bounded entities, on their way into its tables.
+pub struct Facts<B> {
+    rows: CopyBuffer,
+    of: PhantomData<fn() -> B>,
+}
+
+impl<B: Bounded> Default for Facts<B> {
+    fn default() -> Self {
+        Self { rows: fact_rows::<B>(0), of: PhantomData }
+    }
+}
+
+impl<B: Bounded + 'static> Load for Facts<B> {
+    fn add(&mut self, event: &Event) {
+        put_fact::<B>(event, false, &mut self.rows);
+    }
+
+    fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        let next = fact_rows::<B>(self.rows.bytes());
+        vec![(copy_facts::<B>(), std::mem::replace(&mut self.rows, next))]
+    }
+
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Derives all entities from the facts that were loaded: [`crate::ReadModel::finish_load`].
+///
+/// # Errors
+/// What PostgreSQL says.
+pub async fn finish_load<B: Bounded>(model: &B, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for kind in B::KINDS {
+        derive_kind(model, connection, *kind).await?;
+    }
+    Ok(())
+}
+
+/// The facts of one entity, as far as they have been read: at most one more than count.
+struct Reading {
+    entity: Entity,
+    facts: Vec<Stored>,
+    /// Where none of those names a subject: the first beyond them that does.
+    beyond: Option<Identified>,
+}
+
+impl Reading {
+    fn add(&mut self, fact: Stored, max: usize) {
+        if self.facts.len() <= max {
+            self.facts.push(fact);
+        } else if self.beyond.is_none()
+            && let Some(subject_id) = fact.subject_id
+            && owner(self.facts.iter().map(|f| f.subject_id)).is_none()
+        {
+            self.beyond = Some(Identified { stamp: fact.stamp, subject_id });
+        }
+    }
+
+    fn derived<B: Bounded>(self, model: &B) -> Change<B::Rows> {
+        let facts: Vec<Fact<'_>> = self.facts.iter().map(Stored::fact).collect();
+        let after = fold(model, &self.entity, &facts, self.beyond.as_ref());
+        Change { entity: self.entity, before: Some(B::Rows::default()), after }
+    }
+}
+
+/// Derives all entities of one kind.
+async fn derive_kind<B: Bounded>(
+    model: &B,
+    connection: &mut PgConnection,
+    Kind { kind, column }: Kind,
+) -> Result<(), sqlx::Error> {
+    let declare = format!(
+        "DECLARE facts_in_order NO SCROLL CURSOR FOR
+         SELECT key, stamp, subject_id, value FROM (
+             SELECT {column} AS key, stamp, subject_id, value FROM facts WHERE {column} IS NOT NULL
+             UNION ALL
+             SELECT substr(correlated, {}), stamp, subject_id, value FROM facts WHERE starts_with(correlated, '{kind}:')
+         ) AS named ORDER BY key, stamp",
+        kind.chars().count() + 2
+    );
+    let fetch = format!("FETCH {FACTS_READ} FROM facts_in_order");
+    sqlx::query(&declare).persistent(false).execute(&mut *connection).await?;
+    let mut reading: Option<Reading> = None;
+    let mut changes = Vec::new();
+    loop {
+        let rows = sqlx::query(&fetch).persistent(false).fetch_all(&mut *connection).await?;
+        for row in &rows {
+            let key: &str = row.try_get(0)?;
+            if reading.as_ref().is_none_or(|r| r.entity.key != key) {
+                let entity = Entity { kind, key: key.to_owned() };
+                let before = reading.replace(Reading { entity, facts: Vec::new(), beyond: None });
+                changes.extend(before.map(|r| r.derived(model)));
+            }
+            if let Some(reading) = &mut reading {
+                reading.add(Stored::from_row(row, 1)?, model.facts_max());
+            }
+        }
+        let is_end = rows.len() < FACTS_READ;
+        if is_end {
+            changes.extend(reading.take().map(|r| r.derived(model)));
+        }
+        if is_end || changes.len() >= ENTITIES_WRITTEN {
+            write(model, connection, &changes).await?;
+            changes.clear();
+        }
+        if is_end {
+            break;
+        }
+    }
+    sqlx::query("CLOSE facts_in_order").persistent(false).execute(connection).await?;
+    Ok(())
+}
+
+/// Writes entities and what was derived of them.
+async fn write<B: Bounded>(
+    model: &B,
+    connection: &mut PgConnection,
+    changes: &[Change<B::Rows>],
+) -> Result<(), sqlx::Error> {
+    let mut rows = CopyBuffer::new(2);
+    for change in changes {
+        rows.begin_row().put_text(change.entity.kind).put_text(&change.entity.key);
+    }
+    copy_in(connection, "COPY entities (kind, key) FROM STDIN BINARY", rows).await?;
+    model.write(connection, changes).await
+}

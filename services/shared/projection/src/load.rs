@@ -1,0 +1,302 @@
+//! Loading: the log from its beginning into the empty tables of a new generation.
+//!
+//! Live, every batch leaves all indexes and all derived rows right behind it. Over a log that is folded from its
+//! beginning that is most of the work, and none of it is looked at before the end. So a new generation begins without
+//! indexes; one worker takes all of its partitions and loads them in one transaction:
+//!
+//! ```text
+//! feed -> Gather (a task of its own) --- the first copy of an event id ---> Load::add: rows, sums in memory
+//!           \--- further copies, voids, what cannot be read: kept                   |
+//!                                                                                   v
+//!   COPY, COPY, … while the log is read -> their indexes (meanwhile Load::prepare)
+//!     -> ReadModel::finish_load: rows of sums, derived rows -> the other indexes
+//!     -> what was kept, folded like any batch, alone on the generation -> checkpoints -> COMMIT
+//! ```
+//!
+//! Nothing is seen before the commit: no row and no position. A load that is killed begins again. One that has gathered
+//! as much as it may hold in memory ends early, one that meets a row which the tables cannot take is given up; either way
+//! what is left is folded in batches, which comes to the same tables.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::convert::Infallible;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::time::{Duration, Instant};
+
+use domain::Namespace;
+use domain::position::Offsets;
+use event_log::{ReadError, Record};
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use crate::checkpoint::{self, Held};
+use crate::copy::{CopyBuffer, copy_in};
+use crate::feed::Feed;
+use crate::fold::{FoldError, Folder};
+use crate::generation::{self, Generation};
+use crate::model::{BatchTx, Event, ReadModel};
+use crate::unit::{self, Advance, Content, Decoded, Unit};
+
+/// Events whose rows go into one COPY.
+const PIECE_EVENTS: usize = 5_000;
+/// Pieces that wait for the database.
+const PIECES_MAX: usize = 2;
+/// What a load may hold in memory, about.
+const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Records that were kept are folded this many at a time.
+const KEPT_AT_ONCE: usize = 5_000;
+/// How often a load says how far it is.
+const TELL_PAUSE: Duration = Duration::from_secs(5);
+/// What sorting may take in memory. More processes at it would come off the other models.
+const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '64MB';
+    SET LOCAL max_parallel_maintenance_workers = 0";
+/// Bytes that an event id takes in the set of those seen.
+const SEEN_BYTES: usize = 9;
+
+/// What a read model makes of a log that it meets from the beginning. Its tables are empty and have no indexes.
+pub trait Load: Send + 'static {
+    /// Takes in an event that was not added before and is no void; events come in any order.
+    fn add(&mut self, event: &Event);
+
+    /// Rows of the tables that have a row an event, filled since they were last taken: statements as
+    /// [`copy_in`] wants them.
+    fn take_rows(&mut self) -> Vec<(String, CopyBuffer)>;
+
+    /// What it holds besides, in bytes, about.
+    fn held_bytes(&self) -> usize;
+
+    /// Works out what is still to be written, while PostgreSQL sorts the rows that it has. Nothing is added after it.
+    fn prepare(&mut self) {}
+}
+
+/// Of a model that has none.
+impl Load for Infallible {
+    fn add(&mut self, _: &Event) {
+        match *self {}
+    }
+
+    fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        match *self {}
+    }
+
+    fn held_bytes(&self) -> usize {
+        match *self {}
+    }
+}
+
+/// Why a load ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// PostgreSQL refused a statement, or was lost.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// What was kept could not be folded, or somebody else holds a partition.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The log could not be read on.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// What a load has committed.
+pub(crate) struct Loaded {
+    pub(crate) events: u64,
+    pub(crate) aside: u64,
+    pub(crate) advances: BTreeMap<i32, Advance>,
+}
+
+/// Event ids are hashes already: their first half tells them apart, and where two should share it, the second takes the
+/// way of a copy, which looks closer. The bits that say "version 5" are turned to where a table does not look.
+#[derive(Default)]
+struct First(u64);
+
+impl Hasher for First {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id.rotate_left(36);
+    }
+}
+
+/// Everything read so far.
+pub(crate) struct Gather<L> {
+    load: L,
+    seen: HashSet<u64, BuildHasherDefault<First>>,
+    kept: Vec<Record>,
+    kept_bytes: usize,
+    last: BTreeMap<i32, Record>,
+    events: u64,
+}
+
+impl<L: Load> Gather<L> {
+    pub(crate) fn new(load: L) -> Self {
+        Self { load, seen: HashSet::default(), kept: Vec::new(), kept_bytes: 0, last: BTreeMap::new(), events: 0 }
+    }
+
+    pub(crate) fn add(&mut self, decoded: Vec<Decoded>) {
+        for Decoded { record, content } in decoded {
+            match content {
+                Content::Event(interaction) if interaction.voids().is_none() && self.is_first(interaction.event_id) => {
+                    let Record { partition, offset, .. } = record;
+                    let event = Event { partition, offset, value: record.value.clone(), interaction: *interaction };
+                    self.load.add(&event);
+                    self.events += 1;
+                }
+                Content::Created => {}
+                Content::Event(_) | Content::Broken(_) => {
+                    self.kept_bytes += record.size();
+                    self.kept.push(record.clone());
+                }
+            }
+            self.last.insert(record.partition, record);
+        }
+    }
+
+    fn is_first(&mut self, event_id: uuid::Uuid) -> bool {
+        self.seen.insert(event_id.as_u64_pair().0)
+    }
+
+    pub(crate) fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        self.load.take_rows()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.load.held_bytes() + self.seen.capacity() * SEEN_BYTES + self.kept_bytes
+    }
+}
+
+/// Rows on their way, or the end.
+enum Piece<L> {
+    Rows { rows: Vec<(String, CopyBuffer)>, events: u64 },
+    End(Box<Gather<L>>),
+}
+
+/// Reads until each partition has met its end once, or memory does.
+async fn gather<L: Load>(
+    mut feed: Feed,
+    mut gathered: Gather<L>,
+    from: Offsets,
+    pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
+) {
+    let mut ended = BTreeSet::new();
+    loop {
+        let taken = match feed.take(PIECE_EVENTS).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Nobody may be listening any more.
+                let _ = pieces.send(Err(error)).await;
+                return;
+            }
+        };
+        ended.extend(taken.at_end);
+        gathered.add(taken.decoded);
+        let rows = Piece::Rows { rows: gathered.take_rows(), events: gathered.events };
+        if pieces.send(Ok(rows)).await.is_err() {
+            return;
+        }
+        if gathered.held_bytes() > HELD_BYTES_MAX || from.keys().all(|partition| ended.contains(partition)) {
+            let _ = pieces.send(Ok(Piece::End(Box::new(gathered)))).await;
+            return;
+        }
+    }
+}
+
+/// Loads what `feed` brings, from `from` on. `None`: somebody else has loaded the generation meanwhile.
+pub(crate) async fn load<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    generation: &Generation,
+    namespace: &Namespace,
+    (feed, from, load): (Feed, Offsets, M::Load),
+    held: &Held,
+) -> Result<Option<Loaded>, LoadError> {
+    if !begin(connection, generation).await? {
+        return Ok(None);
+    }
+    let name = model.name();
+    tracing::info!(model = name, "loading the log from its beginning");
+    let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
+    // Ends with this load: the set aborts it when dropped.
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(gather(feed, Gather::new(load), from, sender));
+    let (began, mut told) = (Instant::now(), Instant::now());
+    while let Some(piece) = pieces.recv().await {
+        match piece? {
+            Piece::Rows { rows, events } => {
+                copy(connection, rows).await?;
+                if told.elapsed() > TELL_PAUSE {
+                    told = Instant::now();
+                    let rate = events as f64 / began.elapsed().as_secs_f64();
+                    tracing::info!(model = name, events, a_second = rate.round(), "loading");
+                }
+            }
+            Piece::End(gathered) => {
+                let loaded = finish(connection, model, generation, namespace, *gathered, Some(held)).await?;
+                let seconds = began.elapsed().as_secs_f64();
+                tracing::info!(model = name, events = loaded.events, seconds, "loaded");
+                return Ok(Some(loaded));
+            }
+        }
+    }
+    Err(ReadError::Fatal("gathering has ended".into()).into())
+}
+
+/// Begins the transaction of a load. `false`, and no transaction: the generation is loaded already.
+pub(crate) async fn begin(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
+    let begin = format!("BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock({})", g.schema, g.lock_key);
+    sqlx::raw_sql(&begin).execute(&mut *connection).await?;
+    if generation::is_loaded(connection, g).await? {
+        sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+pub(crate) async fn copy(connection: &mut PgConnection, rows: Vec<(String, CopyBuffer)>) -> Result<(), sqlx::Error> {
+    for (statement, buffer) in rows {
+        copy_in(connection, &statement, buffer).await?;
+    }
+    Ok(())
+}
+
+/// Ends the transaction of a load: what is derived, the indexes, what was kept, the checkpoints.
+pub(crate) async fn finish<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    g: &Generation,
+    namespace: &Namespace,
+    gathered: Gather<M::Load>,
+    held: Option<&Held>,
+) -> Result<Loaded, LoadError> {
+    let Gather { mut load, seen, kept, last, mut events, .. } = gathered;
+    drop(seen);
+    let prepared = tokio::task::spawn_blocking(move || {
+        load.prepare();
+        load
+    });
+    sqlx::raw_sql(SORTING).execute(&mut *connection).await?;
+    sqlx::raw_sql(model.row_indexes_sql()).execute(&mut *connection).await?;
+    let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
+    model.finish_load(&mut BatchTx::new(connection, g.lock_key), load).await?;
+    sqlx::raw_sql(model.indexes_sql()).execute(&mut *connection).await?;
+    generation::note_loaded(connection, g).await?;
+    let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
+    let mut aside = 0;
+    for some in kept.chunks(KEPT_AT_ONCE) {
+        let decoded = |record: &Record| Decoded::new(record.clone(), namespace, |brief| model.needs(brief));
+        let folded = folder.fold(connection, model, Unit::new(some.iter().map(decoded).collect()), None).await?;
+        events += folded.events;
+        aside += folded.aside;
+    }
+    let advances = unit::advances(last.values());
+    if let Some(held) = held
+        && !checkpoint::write(connection, g, held, &advances).await?
+    {
+        return Err(FoldError::Fenced.into());
+    }
+    sqlx::raw_sql("COMMIT").execute(connection).await?;
+    Ok(Loaded { events, aside, advances })
+}
