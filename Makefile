@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 # Arguments for `rapport up`: make run UP="--port-base 8000"
 UP ?=
+# make run DEMO=0: without the demo company
+DEMO ?= 1
 # Arguments for the test programs, such as a part of the tests' names: make test T="convergence"
 T ?=
 
@@ -19,11 +21,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-run: tools ## set everything up and start it under .rapport/; Ctrl-C stops it, the data stay
+run: tools ## set everything up, start it under .rapport/ with a demo company; Ctrl-C stops it, the data stay
 	@echo "make: building Rapport (some minutes the first time)"
 	@$(CARGO_BUILD) --bins
 	@echo "make: starting Rapport"
-	@exec $(TARGET)/debug/rapport up $(UP)
+	@exec $(TARGET)/debug/rapport up $(if $(filter 0,$(DEMO)),,--demo) $(UP)
 
 test: testtools stack ## all tests, on a real Kafka and a real PostgreSQL that they start and stop
 	@echo "make: running the tests"

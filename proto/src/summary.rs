@@ -167,7 +167,9 @@ mod tests {
     fn one_line_of_bounded_length() {
         let check = |text: &str, want: &str| assert_eq!(Line::from(text).finish(), want);
         check("  a\r\n\tb  c\u{7} ", "a b c");
-        for (text, want) in [("", ""), (" ", ""), ("a b", "a b"), ("a  b", "a b"), (" a", "a"), ("a ", "a"), ("a\u{7f}b", "a b")] {
+        for (text, want) in
+            [("", ""), (" ", ""), ("a b", "a b"), ("a  b", "a b"), (" a", "a"), ("a ", "a"), ("a\u{7f}b", "a b")]
+        {
             check(text, want);
         }
         let long = "ä".repeat(200);

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod convergence;
+mod demo;
 mod faults;
 mod identity;
 mod loading;
+mod openapi;
 mod readme;
 mod reference;
 mod tidy;

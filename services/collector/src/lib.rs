@@ -36,6 +36,7 @@
 //! | `answer` | the answer to a publish |
 //! | `rejected` | the record kept of a rejected event |
 //! | `refusal` | requests refused as a whole |
+//! | `openapi` | what all paths take and answer, as OpenAPI |
 //! | `service` | options, starting, readiness, ending |
 //! | [`metrics`] | names of metrics |
 
@@ -45,6 +46,7 @@ mod body;
 mod content;
 mod judge;
 pub mod metrics;
+mod openapi;
 mod outage;
 mod publish;
 mod refusal;

@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use rapport_proto::{catalogue, schema};
 use service_kit::Clock;
@@ -19,7 +19,7 @@ use crate::{
     binary,
     body::BodyReader,
     content::{self, Mode},
-    metrics,
+    metrics, openapi,
     publish::{Publisher, Sent},
     refusal::Refusal,
     split,
@@ -40,13 +40,22 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
 }
 
+/// Every path with its method and what answers it. `openapi` describes each of them.
+pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<App>>)> {
+    vec![
+        ("get", "/", get(index)),
+        ("post", "/events", post(events)),
+        ("get", "/schemas", get(schemas)),
+        ("get", "/schemas/{type}", get(type_schema)),
+        ("get", "/openapi.json", get(async || Json(openapi::document()))),
+    ]
+}
+
 /// All routes of the collector.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/events", post(events))
-        .route("/schemas", get(schemas))
-        .route("/schemas/{type}", get(type_schema))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (_, path, answers)| router.route(path, answers))
         .fallback(async || refuse(&Refusal::NoSuchPath))
         .method_not_allowed_fallback(async || refuse(&Refusal::NoSuchMethod))
         .with_state(app)
@@ -193,6 +202,7 @@ async fn index() -> Response {
             "validate_only": "/events?validate_only=true",
         },
         "schemas": "/schemas",
+        "openapi": "/openapi.json",
     }))
     .into_response()
 }

@@ -10,3 +10,9 @@ CREATE UNIQUE INDEX neighbours_identifier ON neighbours (identifier, neighbour);
 CREATE UNIQUE INDEX components_component ON components (component);
 CREATE INDEX components_cluster ON components (cluster) WHERE conflicted;
 CREATE INDEX components_customer ON components (customer_id);
+-- Search by name: the whole of it, and its last word.
+CREATE INDEX profile_fields_name ON profile_fields (left(lower(value #>> '{}'), 64) COLLATE "C", party)
+    WHERE field IN ('name', 'first_name', 'last_name', 'company') AND json_typeof(value) = 'string';
+CREATE INDEX profile_fields_last_name
+    ON profile_fields (left(lower(substring(value #>> '{}' FROM '[^ ]+$')), 64) COLLATE "C", party)
+    WHERE field IN ('name', 'first_name', 'last_name', 'company') AND json_typeof(value) = 'string';

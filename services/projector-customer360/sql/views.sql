@@ -238,3 +238,22 @@ COMMENT ON COLUMN {model}.last_touches.channel IS 'web, email, phone, chat, sms 
 COMMENT ON COLUMN {model}.last_touches.direction IS 'in: from the customer; out: to the customer.';
 COMMENT ON COLUMN {model}.last_touches.occurred_at IS 'When it happened.';
 COMMENT ON COLUMN {model}.last_touches.set_by IS 'That event.';
+
+-- Not for analysts: which customer a subject is, as inner joins alone, so that the views over more than one model can be
+-- walked by indexes from either end. Who is in neither stands for itself.
+CREATE OR REPLACE VIEW backbone.{model}_subjects AS
+SELECT s.subject_id, c.customer_id, {schema}.stamp_time(s.first_stamp) AS first_seen_at
+FROM {schema}.components c
+JOIN {schema}.identifiers i ON i.component = c.component
+JOIN {schema}.naming n ON n.identifier = i.identifier
+JOIN {schema}.subjects s ON s.subject_id = n.subject_id AND s.anchor = i.identifier
+WHERE c.customer_id IS NOT NULL;
+
+COMMENT ON VIEW backbone.{model}_subjects IS 'Subjects with an identifier that is no hub, and the customer each is.';
+
+CREATE OR REPLACE VIEW backbone.{model}_hub_subjects AS
+SELECT subject_id, {schema}.stamp_time(first_stamp) AS first_seen_at
+FROM {schema}.subjects
+WHERE anchor IS NULL;
+
+COMMENT ON VIEW backbone.{model}_hub_subjects IS 'Subjects that name nothing but hubs: each is a customer of its own.';

@@ -75,7 +75,7 @@ impl<'i> Effects<'i> {
             stamp: &interaction.stamp,
             own: interaction.subject.as_ref().map(|s| s.id),
             named,
-            entities: interaction.entities.iter().map(entity).collect(),
+            entities: interaction.owned_entities().map(entity).collect(),
             link: sides.and_then(|(left, right, asserted)| {
                 let pair = Pair::new(&Node::of(&left)?, &Node::of(&right)?)?;
                 Some(LinkEvent { pair, stamp: interaction.stamp.clone(), asserted })
@@ -131,8 +131,14 @@ fn profile_fields(wire: &v1::Interaction) -> BTreeMap<String, String> {
     let Some(Data::CustomerProfileUpdated(update)) = &wire.data else { return BTreeMap::new() };
     // A record that another producer wrote may hold anything here: what is no object sets nothing.
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&update.fields).unwrap_or_default();
-    let usable = fields.into_iter().filter(|(name, _)| name.len() <= FIELD_BYTES_MAX);
+    let usable = fields.into_iter().filter(|(name, value)| name.len() <= FIELD_BYTES_MAX && is_text(value.get()));
     usable.map(|(name, value)| (name, value.get().to_owned())).collect()
+}
+
+/// Whether a JSON value's texts are texts: one may have half a character escaped, or U+0000, which PostgreSQL can keep as
+/// written and not read. Nothing needs a look but values with such escapes.
+fn is_text(value: &str) -> bool {
+    !value.contains("\\u") || (!value.contains("\\u0000") && serde_json::from_str::<serde_json::Value>(value).is_ok())
 }
 
 /// Reads an interaction back from the timeline.

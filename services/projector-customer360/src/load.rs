@@ -1,7 +1,6 @@
 //! Loading: the timeline's rows are written as they come; registers and the identity graph are gathered in memory, each
 //! row once, and written at the end.
 
-
 use domain::{Interaction, Stamp};
 use foldhash::{HashMap, HashMapExt as _};
 use projection::copy::{CopyBuffer, copy_in};

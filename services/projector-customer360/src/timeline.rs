@@ -76,7 +76,7 @@ impl Rows {
 fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {
     let Event { partition, offset, interaction, .. } = entry.event;
     let some = |text: &'static str| move |value: &str| (value != text).then(|| value.to_owned());
-    let entities: Vec<String> = interaction.entities.iter().map(ToString::to_string).collect();
+    let entities: Vec<String> = interaction.owned_entities().map(ToString::to_string).collect();
     rows.begin_row()
         .put_uuid(interaction.event_id)
         .put_bytes(interaction.stamp.as_bytes())

@@ -1,4 +1,5 @@
-//! How fast events fold into sales on this machine: events that name no order, orders placed, orders paid and sent later.
+//! How fast events fold into sales on this machine: events that name no order and no session, products viewed and put into
+//! carts in sessions of ten, orders placed, orders paid and sent later.
 //!
 //! ```text
 //! cargo run -p projector-sales --example fold_speed [postgres://…]
@@ -30,6 +31,17 @@ async fn main() {
     let mut db = Direct::open(&url, Sales, NAMESPACE).await.expect("a database that may be written to");
     let order = |n: i64| format!("o{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
     fold(&mut db, "pages viewed", |n| test_kit::Event::page_viewed(&format!("v{n}"))).await;
+    let session = |n: i64| format!("s{:x}", (n / 10).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64));
+    fold(&mut db, "products viewed", |n| {
+        let told = test_kit::Event::new("web.product.viewed", &format!("w{n}")).data("session_id", session(n));
+        told.data("sku", format!("A{}", n % 7))
+    })
+    .await;
+    fold(&mut db, "carts changed", |n| {
+        let told = test_kit::Event::cart_added(&format!("c{n}"), "").data("cart_id", serde_json::Value::Null);
+        told.data("session_id", session(n * 2)).at_s(n)
+    })
+    .await;
     fold(&mut db, "orders placed", |n| test_kit::Event::order_placed(&order(n)).subject("email:a@example.com")).await;
     fold(&mut db, "payments", |n| test_kit::Event::payment_recorded(&format!("p{n}"), &order(n))).await;
     fold(&mut db, "shipments", |n| {

@@ -16,6 +16,9 @@ CREATE TABLE facts (
     log_offset bigint,
     value bytea,
     order_id text COLLATE "C",
+    cart_id text COLLATE "C",
+    session_id text COLLATE "C",
+    checkout_id text COLLATE "C",
     correlated text COLLATE "C"
 );
 
@@ -68,6 +71,13 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_subject ON orders (subject_id) WHERE subject_id IS NOT NULL;
 
+-- A cart is looked up in the orders by each of its names.
+CREATE INDEX orders_cart ON orders (cart_id) WHERE cart_id IS NOT NULL;
+
+CREATE INDEX orders_session ON orders (session_id) WHERE session_id IS NOT NULL;
+
+CREATE INDEX orders_checkout ON orders (checkout_id) WHERE checkout_id IS NOT NULL;
+
 CREATE TABLE order_lines (
     order_id text COLLATE "C",
     line_no integer,
@@ -95,4 +105,70 @@ CREATE TABLE order_refunds (
     currency text NOT NULL,
     set_by uuid NOT NULL,
     PRIMARY KEY (order_id, event_id)
+);
+
+-- Carts that have an id of their own, those that are a session's, and those that are a checkout's: two of them may have the
+-- same text for a name. Their names have the database's collation, which functions over them have too.
+CREATE TABLE carts (
+    cart_id text PRIMARY KEY,
+    subject_id uuid,
+    session_id text,
+    checkout_id text,
+    session_ids text[] NOT NULL,
+    checkout_ids text[] NOT NULL,
+    currency text,
+    value_minor bigint,
+    furthest_step text,
+    active_at timestamptz[] NOT NULL,
+    line_counts bigint[] NOT NULL,
+    longest_idle_us bigint[] NOT NULL,
+    flags text[] NOT NULL,
+    set_by uuid NOT NULL
+);
+
+CREATE INDEX carts_session ON carts (session_id) WHERE session_id IS NOT NULL;
+
+CREATE INDEX carts_subject ON carts (subject_id) WHERE subject_id IS NOT NULL;
+
+CREATE TABLE session_carts (LIKE carts INCLUDING ALL);
+
+CREATE TABLE checkout_carts (LIKE carts INCLUDING ALL);
+
+CREATE TABLE cart_lines (
+    cart_id text,
+    line_no integer,
+    sku text NOT NULL,
+    name text,
+    category text,
+    quantity numeric NOT NULL,
+    currency text,
+    value_minor bigint,
+    set_by uuid NOT NULL,
+    PRIMARY KEY (cart_id, line_no)
+);
+
+CREATE TABLE session_cart_lines (LIKE cart_lines INCLUDING ALL);
+
+CREATE TABLE checkout_cart_lines (LIKE cart_lines INCLUDING ALL);
+
+CREATE TABLE sessions (
+    session_id text PRIMARY KEY,
+    subject_id uuid,
+    viewed_at timestamptz,
+    carted_at timestamptz,
+    checkout_at timestamptz,
+    flags text[] NOT NULL,
+    set_by uuid NOT NULL
+);
+
+CREATE INDEX sessions_subject ON sessions (subject_id) WHERE subject_id IS NOT NULL;
+
+CREATE TABLE session_products (
+    session_id text,
+    product_no integer,
+    sku text NOT NULL,
+    viewed_at timestamptz,
+    carted_at timestamptz,
+    set_by uuid NOT NULL,
+    PRIMARY KEY (session_id, product_no)
 );

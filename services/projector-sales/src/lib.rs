@@ -1,16 +1,22 @@
-//! The read model *sales*: orders, their lines and refunds, and revenue.
+//! The read model *sales*: orders, their lines and refunds, revenue; carts, the funnel from a view to an order, products.
 //!
 //! The path of one event:
 //!
 //! ```text
-//! batch -> events that name an order -> orders locked, earlier facts read -> facts written     (projection::bounded)
-//!       -> folds::order(facts before), folds::order(facts now) -> rows that differ replaced    (tables)
+//! batch -> events that name an order, a cart, a session, a checkout -> these locked, earlier facts read -> facts written
+//!                                                                                              (projection::bounded)
+//!       -> folds (facts before), folds (facts now) -> rows that differ replaced                (tables)
 //! analyst -> sales.revenue -> orders, order_refunds                                            (sql/views.sql)
+//!         -> sales.carts -> sales.carts_at(now()) -> cart_contents, orders
 //! ```
+//!
+//! A cart is an entity of the kind that names it: its `cart_id`, else the session, else the `checkout_id`. Its row holds
+//! facts only. Which order bought it is a join when one asks, by any of its names: an order may name nothing but a session in
+//! which the cart once was, and is no fact of a cart that has an id. Whether it is abandoned depends on when one asks.
 //!
 //! | module | responsibility |
 //! |---|---|
-//! | [`folds`] | pure: the facts of an order to its rows |
+//! | [`folds`] | pure: the facts of an order, a cart, a session to its rows |
 //! | `tables` | the derived tables and their rows' encoding |
 //! | `sql/schema.sql` | the tables of a generation |
 //! | `sql/indexes.sql` | the indexes of its facts, created once they are loaded |
@@ -19,7 +25,7 @@
 pub mod folds;
 mod tables;
 
-use domain::{Brief, Entity};
+use domain::{Brief, Entity, interaction::SESSION};
 use projection::{
     ApplyError, Batch, BatchTx, Mode, ReadModel,
     bounded::{self, Bounded, Change, Fact, Facts, Kind},
@@ -27,8 +33,10 @@ use projection::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use folds::Rows;
+
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 2;
+const FOLD_VERSION: u32 = 3;
 
 /// The read model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +70,18 @@ impl ReadModel for Sales {
     }
 
     fn digested(&self) -> &'static [(&'static str, &'static [&'static str])] {
-        &[("orders", &[]), ("order_lines", &[]), ("order_refunds", &[]), ("revenue", &[])]
+        &[
+            ("orders", &[]),
+            ("order_lines", &[]),
+            ("order_refunds", &[]),
+            ("revenue", &[]),
+            ("cart_contents", &[]),
+            ("cart_lines", &[]),
+            ("sessions", &[]),
+            ("session_products", &[]),
+            ("product_performance", &[]),
+            ("product_sessions", &[]),
+        ]
     }
 
     fn fold_version(&self) -> u32 {
@@ -83,12 +102,25 @@ impl ReadModel for Sales {
 }
 
 impl Bounded for Sales {
-    const KINDS: &'static [Kind] = &[Kind { kind: "order", column: "order_id" }];
+    const KINDS: &'static [Kind] = &[
+        Kind { kind: "order", column: "order_id" },
+        Kind { kind: "cart", column: "cart_id" },
+        Kind { kind: SESSION, column: "session_id" },
+        Kind { kind: "checkout", column: "checkout_id" },
+    ];
 
-    type Rows = folds::OrderRows;
+    type Rows = Rows;
 
     fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> Self::Rows {
-        folds::order(&entity.key, owner, facts, capped)
+        match entity.kind {
+            "order" => Rows { order: folds::order(&entity.key, owner, facts, capped), ..Rows::default() },
+            SESSION => Rows {
+                cart: folds::cart(entity, owner, facts, capped),
+                session: folds::session(&entity.key, owner, facts, capped),
+                ..Rows::default()
+            },
+            _ => Rows { cart: folds::cart(entity, owner, facts, capped), ..Rows::default() },
+        }
     }
 
     async fn write(&self, connection: &mut PgConnection, changes: &[Change<Self::Rows>]) -> Result<(), sqlx::Error> {

@@ -1,12 +1,13 @@
 //! The derived tables, and how their rows are encoded.
 
+use domain::interaction::SESSION;
 use projection::{
     bounded::{Change, Table, replace},
     copy::CopyBuffer,
 };
 use sqlx::PgConnection;
 
-use crate::folds::{Order, OrderLine, OrderRows, Refund};
+use crate::folds::{Cart, CartLine, Order, OrderLine, Refund, Rows, Session, SessionProduct};
 
 /// The table of orders.
 const ORDERS: Table = Table {
@@ -85,11 +86,71 @@ const ORDER_REFUNDS: Table = Table {
     columns: &["order_id", "event_id", "refunded_at", "source", "amount_minor", "currency", "set_by"],
 };
 
+/// The columns of the tables of carts, one table for each kind of name.
+const CART_COLUMNS: &[&str] = &[
+    "cart_id",
+    "subject_id",
+    "session_id",
+    "checkout_id",
+    "session_ids",
+    "checkout_ids",
+    "currency",
+    "value_minor",
+    "furthest_step",
+    "active_at",
+    "line_counts",
+    "longest_idle_us",
+    "flags",
+    "set_by",
+];
+
+/// The columns of the tables of their lines.
+const CART_LINE_COLUMNS: &[&str] =
+    &["cart_id", "line_no", "sku", "name", "category", "quantity", "currency", "value_minor", "set_by"];
+
+/// Carts that have a `cart_id`, those that are a session's, and those that are a checkout's.
+const CARTS: [Table; 3] = [
+    Table { name: "carts", kind: "cart", key: "cart_id", columns: CART_COLUMNS },
+    Table { name: "session_carts", kind: SESSION, key: "cart_id", columns: CART_COLUMNS },
+    Table { name: "checkout_carts", kind: "checkout", key: "cart_id", columns: CART_COLUMNS },
+];
+
+/// Their lines.
+const CART_LINES: [Table; 3] = [
+    Table { name: "cart_lines", kind: "cart", key: "cart_id", columns: CART_LINE_COLUMNS },
+    Table { name: "session_cart_lines", kind: SESSION, key: "cart_id", columns: CART_LINE_COLUMNS },
+    Table { name: "checkout_cart_lines", kind: "checkout", key: "cart_id", columns: CART_LINE_COLUMNS },
+];
+
+/// The table of sessions.
+const SESSIONS: Table = Table {
+    name: "sessions",
+    kind: SESSION,
+    key: "session_id",
+    columns: &["session_id", "subject_id", "viewed_at", "carted_at", "checkout_at", "flags", "set_by"],
+};
+
+/// The table of the products in them.
+const SESSION_PRODUCTS: Table = Table {
+    name: "session_products",
+    kind: SESSION,
+    key: "session_id",
+    columns: &["session_id", "product_no", "sku", "viewed_at", "carted_at", "set_by"],
+};
+
 /// Writes what has changed.
-pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change<OrderRows>]) -> Result<(), sqlx::Error> {
-    replace(connection, &ORDERS, changes, |rows| rows.order.as_slice(), order).await?;
-    replace(connection, &ORDER_LINES, changes, |rows| &rows.lines, line).await?;
-    replace(connection, &ORDER_REFUNDS, changes, |rows| &rows.refunds, refund).await
+pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change<Rows>]) -> Result<(), sqlx::Error> {
+    replace(connection, &ORDERS, changes, |rows| rows.order.order.as_slice(), order).await?;
+    replace(connection, &ORDER_LINES, changes, |rows| &rows.order.lines, line).await?;
+    replace(connection, &ORDER_REFUNDS, changes, |rows| &rows.order.refunds, refund).await?;
+    for table in &CARTS {
+        replace(connection, table, changes, |rows| rows.cart.cart.as_slice(), cart).await?;
+    }
+    for table in &CART_LINES {
+        replace(connection, table, changes, |rows| &rows.cart.lines, cart_line).await?;
+    }
+    replace(connection, &SESSIONS, changes, |rows| rows.session.session.as_slice(), session).await?;
+    replace(connection, &SESSION_PRODUCTS, changes, |rows| &rows.session.products, session_product).await
 }
 
 fn order(row: &Order, to: &mut CopyBuffer) {
@@ -157,4 +218,52 @@ fn refund(row: &Refund, to: &mut CopyBuffer) {
         .put_i64(row.amount_minor)
         .put_text(&row.currency)
         .put_uuid(row.event_id);
+}
+
+fn cart(row: &Cart, to: &mut CopyBuffer) {
+    to.put_text(&row.cart_id)
+        .put_opt(row.subject_id, CopyBuffer::put_uuid)
+        .put_opt(row.session_id.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.checkout_id.as_deref(), CopyBuffer::put_text)
+        .put_text_array(&row.session_ids)
+        .put_text_array(&row.checkout_ids)
+        .put_opt(row.currency.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.value_minor, CopyBuffer::put_i64)
+        .put_opt(row.furthest_step.as_deref(), CopyBuffer::put_text)
+        .put_timestamptz_array(&row.active_at)
+        .put_i64_array(&row.line_counts)
+        .put_i64_array(&row.longest_idle_us)
+        .put_text_array(&row.flags)
+        .put_uuid(row.set_by);
+}
+
+fn cart_line(row: &CartLine, to: &mut CopyBuffer) {
+    to.put_text(&row.cart_id)
+        .put_i32(row.line_no)
+        .put_text(&row.sku)
+        .put_opt(row.name.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.category.as_deref(), CopyBuffer::put_text)
+        .put_numeric(&row.quantity.to_plain())
+        .put_opt(row.currency.as_deref(), CopyBuffer::put_text)
+        .put_opt(row.value_minor, CopyBuffer::put_i64)
+        .put_uuid(row.set_by);
+}
+
+fn session(row: &Session, to: &mut CopyBuffer) {
+    to.put_text(&row.session_id)
+        .put_opt(row.subject_id, CopyBuffer::put_uuid)
+        .put_opt(row.viewed_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.carted_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.checkout_at, CopyBuffer::put_timestamptz)
+        .put_text_array(&row.flags)
+        .put_uuid(row.set_by);
+}
+
+fn session_product(row: &SessionProduct, to: &mut CopyBuffer) {
+    to.put_text(&row.session_id)
+        .put_i32(row.product_no)
+        .put_text(&row.sku)
+        .put_opt(row.viewed_at, CopyBuffer::put_timestamptz)
+        .put_opt(row.carted_at, CopyBuffer::put_timestamptz)
+        .put_uuid(row.set_by);
 }

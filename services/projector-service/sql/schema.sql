@@ -124,3 +124,95 @@ CREATE TABLE call_legs (
     set_by uuid NOT NULL,
     PRIMARY KEY (call_id, leg_no)
 );
+
+-- Threads: what each event tells of one, and which events are in one. `component` is a surrogate; voided events have none.
+-- Of the events that tell of one message, one counts.
+CREATE TABLE thread_facts (
+    event_id uuid PRIMARY KEY,
+    component bigint,
+    nodes text[] NOT NULL,
+    stamp bytea NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    subject_id uuid,
+    thread_key text COLLATE "C",
+    message_key text COLLATE "C",
+    standing smallint,
+    counts boolean NOT NULL,
+    message_id text,
+    parent_key text COLLATE "C",
+    in_reply_to text,
+    channel text,
+    outbound boolean,
+    writer text,
+    internal boolean,
+    actor text,
+    title text,
+    case_id text,
+    sent_at timestamptz
+);
+
+CREATE INDEX thread_facts_component ON thread_facts (component, stamp) WHERE component IS NOT NULL;
+
+CREATE INDEX thread_facts_message ON thread_facts (message_key) WHERE message_key IS NOT NULL;
+
+CREATE SEQUENCE thread_components;
+
+CREATE TABLE thread_nodes (
+    node text COLLATE "C" PRIMARY KEY,
+    component bigint NOT NULL
+);
+
+CREATE INDEX thread_nodes_component ON thread_nodes (component);
+
+CREATE TABLE threads (
+    component bigint PRIMARY KEY,
+    thread_id text COLLATE "C" NOT NULL,
+    subject_id uuid,
+    channel text NOT NULL,
+    title text,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    message_count integer NOT NULL,
+    messages_customer integer NOT NULL,
+    messages_agent integer NOT NULL,
+    wait_count integer NOT NULL,
+    first_asked_at timestamptz,
+    first_answered_at timestamptz,
+    first_wait_s numeric,
+    unanswered_since timestamptz,
+    flags text[] NOT NULL,
+    set_by uuid NOT NULL
+);
+
+CREATE INDEX threads_id ON threads (thread_id);
+
+CREATE INDEX threads_subject ON threads (subject_id) WHERE subject_id IS NOT NULL;
+
+CREATE INDEX threads_unanswered ON threads (unanswered_since) WHERE unanswered_since IS NOT NULL;
+
+CREATE TABLE thread_waits (
+    component bigint,
+    wait_no integer,
+    thread_id text COLLATE "C" NOT NULL,
+    subject_id uuid,
+    title text,
+    channel text NOT NULL,
+    asked_at timestamptz NOT NULL,
+    asked_message_id text,
+    answered_at timestamptz,
+    answered_message_id text,
+    answered_by text,
+    wait_s numeric,
+    ended_at timestamptz,
+    next_asked_at timestamptz,
+    flags text[] NOT NULL,
+    asked_event_id uuid NOT NULL,
+    answered_event_id uuid,
+    PRIMARY KEY (component, wait_no)
+);
+
+CREATE INDEX thread_waits_ended ON thread_waits (ended_at);
+
+CREATE INDEX thread_waits_thread ON thread_waits (thread_id);
+
+CREATE INDEX thread_waits_subject ON thread_waits (subject_id) WHERE subject_id IS NOT NULL;

@@ -1,34 +1,53 @@
-//! The read model *service*: cases with their history, calls with their legs.
+//! The read model *service*: cases with their history, calls with their legs, threads of messages and who waits in them.
 //!
 //! The path of one event:
 //!
 //! ```text
 //! batch -> events that name a case or a call -> those locked, earlier facts read -> facts written     (projection::bounded)
 //!       -> folds::case, folds::call of the facts before and now -> rows that differ replaced         (tables)
+//!       -> messages: joined to their threads under a lock, folds::thread -> rows that differ         (threads)
 //! analyst -> service.cases, service.calls ...                                                        (sql/views.sql)
 //! ```
 //!
 //! | module | responsibility |
 //! |---|---|
-//! | [`folds`] | pure: the facts of a case or a call to its rows |
-//! | `tables` | the derived tables and their rows' encoding |
+//! | [`folds`] | pure: the facts of a case or a call, or what events tell of a thread, to its rows |
+//! | `tables` | the derived tables of cases and calls and their rows' encoding |
+//! | `load` | a log from its beginning, into empty tables |
+//! | `threads` | which messages are one thread, and the tables of threads |
 //! | `sql/schema.sql` | the tables of a generation |
 //! | `sql/indexes.sql` | the indexes of its facts, created once they are loaded |
 //! | `sql/views.sql` | what analysts read, every column explained |
+//!
+//! A thread is not bounded by an id that its messages name: it is a component of messages, which merges with another one
+//! when a message comes that links them, and falls apart when that message is taken back. So it has tables of its own,
+//! and only batches with messages pay for them: `threads` says how.
+//!
+//! `service.waiting` depends on now (a wait that lasts has an age), so no digest covers it: [`OF_NOW`]. Everything that it
+//! is made of stands in `threads` and `thread_waits`, which digests cover. `service.waiting_at` cuts the waits of each
+//! thread at a time; which messages are one thread it takes from all that is known, for a link that came late was one
+//! all along.
 
 pub mod folds;
+mod load;
 mod tables;
+mod threads;
 
 use domain::{Brief, Entity};
 use projection::{
     ApplyError, Batch, BatchTx, Mode, ReadModel,
-    bounded::{self, Bounded, Change, Fact, Facts, Kind},
+    bounded::{self, Bounded, Change, Fact, Kind},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub use load::Loading;
+
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 2;
+const FOLD_VERSION: u32 = 3;
+
+/// The views that depend on now. Every other view of the model is digested.
+pub const OF_NOW: &[&str] = &["waiting"];
 
 /// The read model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +63,7 @@ pub struct Rows {
 }
 
 impl ReadModel for Service {
-    type Load = Facts<Self>;
+    type Load = Loading;
 
     fn name(&self) -> &'static str {
         "service"
@@ -59,11 +78,12 @@ impl ReadModel for Service {
     }
 
     fn load(&self) -> Option<Self::Load> {
-        Some(Facts::default())
+        Some(Loading::default())
     }
 
-    async fn finish_load(&self, cx: &mut BatchTx<'_>, _: Self::Load) -> Result<(), sqlx::Error> {
-        bounded::finish_load(self, cx).await
+    async fn finish_load(&self, cx: &mut BatchTx<'_>, load: Loading) -> Result<(), sqlx::Error> {
+        bounded::finish_load(self, cx).await?;
+        load.finish(cx).await
     }
 
     fn views(&self) -> &'static str {
@@ -71,7 +91,15 @@ impl ReadModel for Service {
     }
 
     fn digested(&self) -> &'static [(&'static str, &'static [&'static str])] {
-        &[("cases", &[]), ("case_spans", &[]), ("calls", &[]), ("call_legs", &[])]
+        &[
+            ("cases", &[]),
+            ("case_spans", &[]),
+            ("calls", &[]),
+            ("call_legs", &[]),
+            ("threads", &[]),
+            ("thread_waits", &[]),
+            ("messages", &[]),
+        ]
     }
 
     fn fold_version(&self) -> u32 {
@@ -83,11 +111,13 @@ impl ReadModel for Service {
     }
 
     fn needs(&self, brief: &Brief<'_>) -> bool {
-        bounded::needs::<Self>(brief)
+        bounded::needs::<Self>(brief) || folds::telling::needs(brief)
     }
 
     async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
-        bounded::apply(self, cx, batch, mode).await
+        let before = threads::before(cx, batch, mode).await?;
+        bounded::apply(self, cx, batch, mode).await?;
+        threads::apply(cx, batch, mode, before).await
     }
 }
 

@@ -232,7 +232,7 @@ fn seconds(to: &mut CopyBuffer, millis: i128) -> &mut CopyBuffer {
 }
 
 /// `-1234` as `-1.234`.
-fn thousandth(number: i128) -> String {
+pub(crate) fn thousandth(number: i128) -> String {
     let sign = if number < 0 { "-" } else { "" };
     let number = number.unsigned_abs();
     format!("{sign}{}.{:03}", number / 1000, number % 1000)

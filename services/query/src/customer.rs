@@ -159,7 +159,7 @@ pub(crate) async fn page(app: &App, reference: &Reference, wanted: &Wanted) -> R
     let body = serde_json::to_string(&page).map_err(|e| Problem::internal("a customer page cannot be written", &e))?;
     let token = snapshot.progress.token();
     snapshot.close().await?;
-    Ok(Answer { token, body })
+    Ok(Answer::json(token, body))
 }
 
 async fn read(snapshot: &mut Snapshot, customer: &Customer) -> Result<Page, Problem> {

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{
-        FromRequestParts, MatchedPath, Path, Query, Request, State,
-        rejection::{PathRejection, QueryRejection},
+        DefaultBodyLimit, FromRequestParts, MatchedPath, Path, Query, Request, State,
+        rejection::{BytesRejection, PathRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get, post},
 };
 use domain::identifier::Normalizer;
 use tokio::{sync::Semaphore, time::Instant};
@@ -21,14 +22,19 @@ use crate::{
     customer,
     database::Database,
     log_end::LogEnd,
-    metrics, models,
+    metrics, models, openapi,
     params::Params,
     problem::{INTERNAL, Kind, POSITION_HEADER, Problem},
     reference::{self, Reference},
+    reports,
+    search::{self, Question},
     snapshot::Wanted,
     timeline,
     waiting::Waiting,
 };
+
+/// Whether a report has more rows than the answer.
+const TRUNCATED_HEADER: HeaderName = HeaderName::from_static("rapport-truncated");
 
 /// What handlers share.
 pub(crate) struct App {
@@ -38,30 +44,59 @@ pub(crate) struct App {
     pub(crate) normalizer: Normalizer,
     /// One for each request that may be answered at once.
     pub(crate) slots: Semaphore,
+    /// One for each report that may be made at once.
+    pub(crate) report_slots: Semaphore,
+    /// How long a report may take.
+    pub(crate) report_timeout: Duration,
     pub(crate) wait_default: Duration,
 }
 
 /// An answer read in a snapshot.
 pub(crate) struct Answer {
-    /// The position's token.
-    pub(crate) token: String,
-    /// JSON.
-    pub(crate) body: String,
+    token: String,
+    content_type: &'static str,
+    body: String,
+    truncated: Option<bool>,
+}
+
+impl Answer {
+    /// JSON, read at the position whose token it is.
+    pub(crate) fn json(token: String, body: String) -> Self {
+        Self { token, content_type: "application/json", body, truncated: None }
+    }
+
+    /// CSV with a line of names.
+    pub(crate) fn csv(token: String, body: String) -> Self {
+        Self { content_type: "text/csv; charset=utf-8; header=present", ..Self::json(token, body) }
+    }
+
+    /// Text.
+    pub(crate) fn text(token: String, body: String) -> Self {
+        Self { content_type: "text/plain; charset=utf-8", ..Self::json(token, body) }
+    }
+
+    /// Says in a header whether there would have been more: CSV has no other place for it.
+    pub(crate) fn truncated(self, truncated: bool) -> Self {
+        Self { truncated: Some(truncated), ..self }
+    }
 }
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = self.body.into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Ok(token) = HeaderValue::try_from(self.token) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if let Some(truncated) = self.truncated {
+            headers.insert(TRUNCATED_HEADER, HeaderValue::from_static(if truncated { "true" } else { "false" }));
+        }
+        if let Some(token) = Some(self.token).filter(|token| !token.is_empty()).and_then(|t| t.try_into().ok()) {
             headers.insert(POSITION_HEADER, token);
         }
         response
     }
 }
 
-/// What every `GET` may ask: further parameters, and the position to wait for.
+/// What every request may ask: further parameters, and the position to wait for.
 struct Asked {
     params: Params,
     wanted: Wanted,
@@ -84,12 +119,27 @@ fn position_header(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     value.map_err(|_| Problem::new(Kind::Position, domain::position::NotAPosition.to_string()))
 }
 
+/// Every path with its method and what answers it. `openapi` describes each of them.
+pub(crate) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<App>>)> {
+    let body_limit = DefaultBodyLimit::max(search::BODY_BYTES_MAX);
+    vec![
+        ("get", "/api/v1/customers", get(customers)),
+        ("post", "/api/v1/customers/search", post(customers_search).layer(body_limit)),
+        ("get", "/api/v1/customers/{ref}", get(customer)),
+        ("get", "/api/v1/customers/{ref}/timeline", get(timeline)),
+        ("get", "/api/v1/reports", get(reports)),
+        ("get", "/api/v1/reports/{report}", get(report)),
+        ("get", "/api/v1/reports/{report}/sql", get(report_sql)),
+        ("get", "/api/v1/models", get(models)),
+        ("get", "/api/v1/openapi.json", get(openapi_json)),
+    ]
+}
+
 /// The routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/api/v1/customers/{ref}", get(customer))
-        .route("/api/v1/customers/{ref}/timeline", get(timeline))
-        .route("/api/v1/models", get(models))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (_, path, answers)| router.route(path, answers))
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
@@ -126,6 +176,58 @@ async fn models(State(app): State<Arc<App>>, asked: Result<Asked, Problem>) -> R
     models::list(&app, &wanted).await
 }
 
+async fn customers(State(app): State<Arc<App>>, asked: Result<Asked, Problem>) -> Reply {
+    let Asked { mut params, wanted } = asked?;
+    let question = Question::take(&mut params);
+    params.finish()?;
+    search::page(&app, &question?, &wanted).await
+}
+
+async fn customers_search(
+    State(app): State<Arc<App>>,
+    asked: Result<Asked, Problem>,
+    body: Result<Bytes, BytesRejection>,
+) -> Reply {
+    let Asked { params, wanted } = asked?;
+    params.finish()?;
+    let body = body.map_err(|rejection| search::bad_body(rejection.status()))?;
+    search::page(&app, &Question::read(&body)?, &wanted).await
+}
+
+async fn reports(State(app): State<Arc<App>>, asked: Result<Asked, Problem>) -> Reply {
+    let Asked { params, wanted } = asked?;
+    params.finish()?;
+    reports::list(&app, &wanted).await
+}
+
+async fn report(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Asked, Problem>,
+) -> Reply {
+    let Asked { params, wanted } = asked?;
+    reports::run(&app, &read_name(path)?, params, &wanted).await
+}
+
+async fn report_sql(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Asked, Problem>,
+) -> Reply {
+    let Asked { params, wanted } = asked?;
+    reports::sql(&app, &read_name(path)?, params, &wanted).await
+}
+
+/// `GET /openapi.json` depends on no model and no position.
+async fn openapi_json() -> Answer {
+    Answer::json(String::new(), openapi::document().to_string())
+}
+
+fn read_name(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let Path(name) = path.map_err(|_| Problem::new(Kind::NoSuchReport, "no report has a name that is not UTF-8"))?;
+    Ok(name)
+}
+
 fn read_reference(path: Result<Path<String>, PathRejection>, app: &App) -> Result<Reference, Problem> {
     let Path(text) = path.map_err(|_| reference::bad("the reference's percent-encoding is broken or not UTF-8"))?;
     Reference::parse(&text, &app.normalizer)
@@ -136,7 +238,7 @@ async fn no_such_path() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Kind::NoSuchMethod, "this path answers GET only")
+    Problem::new(Kind::NoSuchMethod, "this path does not know that method; see /api/v1/openapi.json")
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

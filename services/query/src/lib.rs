@@ -1,5 +1,5 @@
 //! The query service: answers over HTTP from the three read models, at a position, in one snapshot. It reads PostgreSQL
-//! and writes nothing; of Kafka it asks only where the log ends.
+//! and makes the views over more than one model there; of Kafka it asks only where the log ends.
 //!
 //! The path of one question:
 //!
@@ -12,8 +12,10 @@
 //!                 (one for all who wait, every 2 ms)     customer: which one is it? ── candidates
 //!                                                                  │
 //!                               page: identifiers, profile, orders, cases, calls … / timeline: one page of events
+//!                               search: who may be meant by a name, an identifier, a number
+//!                               reports: a view as analyst, found in PostgreSQL's catalogue
 //!                                                                  v
-//!                                 JSON + Rapport-Position: what it was read at
+//!                          JSON, CSV or SQL + Rapport-Position: what it was read at
 //! ```
 //!
 //! | module | responsibility |
@@ -27,6 +29,10 @@
 //! | `customer` | who a reference stands for; the 360-degree page |
 //! | `candidates` | the customers that an ambiguous reference may mean |
 //! | `timeline` | keyset pages of events |
+//! | `search` | customers by name, identifier, order or case number; keyset pages |
+//! | `reports` | every view as a report: its parameters, its rows, its SQL |
+//! | `views` | the views over more than one model: made, and made again |
+//! | `openapi` | what all paths take and answer, as OpenAPI |
 //! | `models`, `log_end` | where the models stand, beside the log's end |
 //! | `problem` | errors as `application/problem+json` |
 //! | `service` | options, starting, readiness, ending |
@@ -39,13 +45,17 @@ mod http;
 mod log_end;
 pub mod metrics;
 mod models;
+mod openapi;
 mod params;
 mod problem;
 mod progress;
 mod reference;
+mod reports;
+mod search;
 mod service;
 mod snapshot;
 mod timeline;
+mod views;
 mod waiting;
 
 pub use service::{Admin, Handle, Limits, Options, QueryError, serve, start};

@@ -48,7 +48,7 @@ pub(crate) async fn list(app: &App, wanted: &Wanted) -> Result<Answer, Problem> 
     if let Some(letters) = dead_letters {
         body["dead_letters"] = letters;
     }
-    Ok(Answer { token: progress.token(), body: body.to_string() })
+    Ok(Answer::json(progress.token(), body.to_string()))
 }
 
 async fn read(snapshot: &mut Snapshot) -> Result<Vec<Generation>, sqlx::Error> {

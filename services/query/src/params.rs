@@ -28,6 +28,10 @@ impl Params {
         if found.len() > 1 {
             self.fault("repeated_parameter", name, format!("{name} is given {} times; give it once", found.len()));
         }
+        if found.iter().any(|value| value.contains('\0')) {
+            self.fault("bad_text", name, format!("{name} holds U+0000, which no event and no text here can hold"));
+            return None;
+        }
         found.pop().filter(|value| !value.is_empty())
     }
 
@@ -73,13 +77,22 @@ impl Params {
     }
 
     /// All taken: what is left over is unknown here.
-    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        self.finish_with("is no parameter of this path")
+    }
+
+    /// The same, saying which parameters there are.
+    pub(crate) fn finish_naming(self, what: &str, known: &[&str]) -> Result<(), Problem> {
+        self.finish_with(&format!("is no parameter of this {what}; there are {}", known.join(", ")))
+    }
+
+    fn finish_with(mut self, says: &str) -> Result<(), Problem> {
         let mut unknown: Vec<String> =
             std::mem::take(&mut self.given).into_iter().map(|(name, _)| clip(&name)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         for name in unknown {
-            let detail = format!("{name} is no parameter of this path");
+            let detail = format!("{name} {says}");
             self.fault("unknown_parameter", &name, detail);
         }
         if self.faults.is_empty() {
@@ -110,6 +123,13 @@ mod tests {
         assert_eq!(p.time("from"), domain::time::parse("2026-03-01T10:00:00Z"));
         assert_eq!(p.take("channel"), None);
         assert!(p.finish().is_ok());
+    }
+
+    #[test]
+    fn postgresql_is_never_given_a_text_that_it_cannot_take() {
+        let mut p = params(&[("channel", "a\0b")]);
+        assert_eq!(p.take("channel"), None);
+        assert!(p.finish().is_err());
     }
 
     #[test]

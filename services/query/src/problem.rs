@@ -20,12 +20,16 @@ const AWAY: &str = "PostgreSQL does not answer at the moment; publishing goes on
 pub(crate) enum Kind {
     /// No such path.
     NoSuchPath,
-    /// A path that answers GET only.
+    /// A path that knows other methods.
     NoSuchMethod,
     /// A query parameter was not understood.
     Parameter,
     /// `{ref}` is neither an id nor `kind:value`.
     Reference,
+    /// The body is not what the path takes.
+    Body,
+    /// The body is longer than the path takes.
+    BodyTooLong,
     /// The token is not a position.
     Position,
     /// The token belongs to another log.
@@ -36,6 +40,10 @@ pub(crate) enum Kind {
     ModelsNotReady,
     /// Nobody is known by this reference.
     NoSuchCustomer,
+    /// There is no report of this name.
+    NoSuchReport,
+    /// A report took longer than it may.
+    ReportTooSlow,
     /// The reference stands for more than one customer.
     SeveralCustomers,
     /// PostgreSQL cannot be reached, or does not answer in time.
@@ -54,11 +62,15 @@ impl Kind {
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no-such-method", None),
             Self::Parameter => (StatusCode::BAD_REQUEST, "malformed-parameter", None),
             Self::Reference => (StatusCode::BAD_REQUEST, "malformed-reference", None),
+            Self::Body => (StatusCode::BAD_REQUEST, "malformed-body", None),
+            Self::BodyTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-long", None),
             Self::Position => (StatusCode::BAD_REQUEST, "malformed-position", None),
             Self::OtherLog => (StatusCode::CONFLICT, "other-log", None),
             Self::NotReached => (StatusCode::SERVICE_UNAVAILABLE, "position-not-reached", Some(1)),
             Self::ModelsNotReady => (StatusCode::SERVICE_UNAVAILABLE, "models-not-ready", Some(5)),
             Self::NoSuchCustomer => (StatusCode::NOT_FOUND, "no-such-customer", None),
+            Self::NoSuchReport => (StatusCode::NOT_FOUND, "no-such-report", None),
+            Self::ReportTooSlow => (StatusCode::SERVICE_UNAVAILABLE, "report-too-slow", Some(10)),
             Self::SeveralCustomers => (StatusCode::MULTIPLE_CHOICES, "several-customers", None),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(1)),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(1)),

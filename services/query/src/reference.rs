@@ -22,6 +22,9 @@ impl Reference {
         if let Ok(id) = Uuid::try_parse(text) {
             return Ok(Self::Id(id));
         }
+        if text.contains('\0') {
+            return Err(bad("a reference holds no U+0000"));
+        }
         match normalizer.normalize(text) {
             Normalized::Identifier(identifier) => Ok(Self::Identifier(identifier)),
             Normalized::Dropped => Err(Problem::new(
@@ -69,7 +72,7 @@ mod tests {
         ] {
             assert_eq!(parse(text).ok(), Identifier::parse(normal).map(Reference::Identifier), "{text}");
         }
-        for text in ["", "ann", "fax:1", "phone:ring", "email:ann", "user_id:null"] {
+        for text in ["", "ann", "fax:1", "user_id:a\0b", "phone:ring", "email:ann", "user_id:null"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     http::{self, App},
     log_end::LogEnd,
     metrics,
+    views::{self, VIEWS},
     waiting::Waiting,
 };
 
@@ -58,13 +59,15 @@ pub struct Limits {
     pub requests_max: usize,
     /// Open connections.
     pub connections_max: usize,
-    /// Connections to PostgreSQL that requests share. Two more read checkpoints: one for those who wait, one for
-    /// readiness.
+    /// Connections to PostgreSQL that requests share; half of them at most make reports. Three more: one reads
+    /// checkpoints for those who wait, one for readiness, and one keeps the views over more than one model.
     pub database_connections_max: u32,
     /// How long a request waits for one of those.
     pub acquire_timeout: Duration,
     /// How long PostgreSQL may work on one statement.
     pub statement_timeout: Duration,
+    /// How long it may work on a report: analysts ask for more than a page.
+    pub report_timeout: Duration,
     /// From a connection's readiness to the end of a request's headers.
     pub header_timeout: Duration,
     /// How long requests under way are waited for at the end.
@@ -79,6 +82,7 @@ impl Default for Limits {
             database_connections_max: 8,
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(10),
+            report_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
         }
@@ -157,7 +161,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let listener = listen("the query service", options.listen).await?;
     let addr = bound(&listener);
     let mut tasks = JoinSet::new();
-    let health = Health::new([DATABASE, MODELS]);
+    let health = Health::new([DATABASE, MODELS, VIEWS]);
     let ending = shutdown.child_token();
     let serving = ServeOptions {
         connections_max: limits.connections_max,
@@ -184,8 +188,12 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         log_end: LogEnd::new(options.log),
         normalizer,
         slots: Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS)),
+        report_slots: Semaphore::new((limits.database_connections_max as usize / 2).max(1)),
+        report_timeout: limits.report_timeout,
         wait_default: options.wait_default,
     };
+    let keeping = views::keep(views_options(&options.database_url)?, health.clone());
+    tasks.spawn(discard(ending.clone().run_until_cancelled_owned(keeping)));
     let watching = database::watch(Checkpoints::new(database), health.clone());
     tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watching)));
     tasks.spawn(serve_requests(listener, Arc::new(app), poller, serving, ending.clone()));
@@ -245,7 +253,7 @@ async fn serve_requests(
     }
 }
 
-/// Read-only sessions: nothing here writes, and no mistake of ours shall.
+/// Read-only sessions: no request writes, and no mistake of ours shall.
 fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConnectOptions, QueryError> {
     let options = PgConnectOptions::from_str(url).map_err(QueryError::DatabaseUrl)?;
     let statement_timeout = statement_timeout.as_millis().to_string();
@@ -262,6 +270,12 @@ fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConnectOp
             ("enable_seqscan", "off"),
         ])
         .disable_statement_logging())
+}
+
+/// The session that makes the views over more than one model: the only one here that writes.
+fn views_options(url: &str) -> Result<PgConnectOptions, QueryError> {
+    let options = PgConnectOptions::from_str(url).map_err(QueryError::DatabaseUrl)?;
+    Ok(options.application_name("rapport-query-views").disable_statement_logging())
 }
 
 async fn discard<T>(work: impl Future<Output = T>) {

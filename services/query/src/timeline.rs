@@ -103,7 +103,7 @@ pub(crate) async fn page(
     let body = serde_json::to_string(&page).map_err(|e| Problem::internal("a timeline page cannot be written", &e))?;
     let token = snapshot.progress.token();
     snapshot.close().await?;
-    Ok(Answer { token, body })
+    Ok(Answer::json(token, body))
 }
 
 async fn read(

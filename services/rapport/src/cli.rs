@@ -7,6 +7,7 @@ use domain::identifier::Normalizer;
 use service_kit::{Config, ConfigError, Origin, SETTINGS, Secrecy, Setting, environment};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::demo::{SEED, SMALL_EVENTS};
 use crate::failure::{Exit, OrExit, Outcome};
 
 /// The variable that names the configuration file.
@@ -37,11 +38,12 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   rapport up
+  rapport up --demo
   rapport up --data-dir /srv/rapport --port-base 9000
   rapport up --kafka broker1:9092,broker2:9092 --database-url postgres://rapport@db/rapport
 
 Ctrl-C stops all of it cleanly; the next run goes on with the same data.")]
-    Up,
+    Up(UpArgs),
 
     /// Run the collector: events in over HTTP, onto the log
     #[command(after_help = "Example:\n  rapport collector --kafka broker1:9092")]
@@ -67,15 +69,28 @@ Examples:
 Prints each rejected event with its line, and the position that covers the accepted ones. Exit code 65 if any was rejected.")]
     Publish(PublishArgs),
 
-    /// Import a CSV or NDJSON file through a mapping; a second import changes nothing
+    /// Import a CSV or NDJSON file, or mail, through a mapping; a second import changes nothing
     #[command(after_help = "\
 Examples:
   rapport import orders.csv --mapping orders.toml --dry-run
   rapport import orders.csv.gz --mapping orders.toml
+  rapport import Inbox.mbox --mapping mail.toml
+  rapport import ~/Maildir --mapping mail.toml
 
 Prints how many events were new, known and rejected, and for each rejected row its line, column and the reason; the rest
 goes in. Exit code 65 if anything was rejected.")]
     Import(ImportArgs),
+
+    /// Load a company that does not exist: eighteen months of visits, orders, calls, mails and cases
+    #[command(after_help = "\
+Examples:
+  rapport demo
+  rapport demo --events 1000000
+  rapport demo --print --events 10000 --seed 7 > events.ndjson
+
+The same seed gives the same events, and more of them extend fewer; running it again changes nothing. Ends with the
+position and three things worth looking at, once all three read models are there.")]
+    Demo(DemoArgs),
 
     /// Show where each read model stands: generation, lag, leases, dead letters
     #[command(after_help = "Examples:\n  rapport status\n  rapport status --json | jq '.models[].lag_events'")]
@@ -89,6 +104,17 @@ goes in. Exit code 65 if anything was rejected.")]
     #[command(after_help = "Examples:\n  rapport digest sales\n  rapport digest customer360 --json | jq -r .digest")]
     Digest(DigestArgs),
 
+    /// Print a report of the read models: any view of theirs; without a name, list them
+    #[command(after_help = "\
+Examples:
+  rapport report
+  rapport report sales.revenue --param currency=EUR
+  rapport report sales.orders_by_customer --param new_or_repeat=repeat --format csv > orders.csv
+  rapport report service.cases --param status=open --sql
+
+Parameters are columns of the report (only rows with this value), limit, and at where the report depends on now.")]
+    Report(ReportArgs),
+
     /// Show events that the collector rejected
     #[command(subcommand)]
     Rejected(RejectedCommand),
@@ -96,6 +122,15 @@ goes in. Exit code 65 if anything was rejected.")]
     /// Show records that a projector could not fold
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+
+    /// Check Kafka, its topics, PostgreSQL, clocks, disk space and ports: a finding, a reason and a remedy each
+    #[command(after_help = "\
+Examples:
+  rapport doctor
+  rapport doctor --json | jq '.checks[] | select(.state != \"ok\")'
+
+Changes nothing. Exit code 0 if all is well, 1 for a finding, 69 if something cannot be reached at all.")]
+    Doctor(Output),
 
     /// Print each effective setting and where it came from; secrets are masked
     #[command(after_help = "Example:\n  rapport config --json")]
@@ -116,6 +151,32 @@ pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Load a small demo company once everything is ready, unless it is there already
+    #[arg(long)]
+    pub(crate) demo: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How many events
+    #[arg(long, value_name = "N", default_value_t = SMALL_EVENTS, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    pub(crate) events: u64,
+    /// Another seed is another company of the same kind
+    #[arg(long, value_name = "S", default_value_t = SEED)]
+    pub(crate) seed: u64,
+    /// Print the events, one a line, and publish nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// The collector's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The query service's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) query_url: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
     /// NDJSON file, or - for the standard input
@@ -132,9 +193,9 @@ pub(crate) struct PublishArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// The file, plain or gzip
+    /// The file, plain or gzip; of mail also a directory
     pub(crate) file: PathBuf,
-    /// How its rows become events
+    /// How its rows or mails become events
     #[arg(long, value_name = "MAP.toml")]
     pub(crate) mapping: PathBuf,
     /// The collector's address [default: the local one, by port_base]
@@ -188,6 +249,36 @@ pub(crate) struct DigestArgs {
     pub(crate) generation: Option<i32>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// model.view, such as sales.orders [default: list the reports]
+    pub(crate) name: Option<String>,
+    /// A parameter of the report; may be given more than once
+    #[arg(long, value_name = "K=V", value_parser = parameter, requires = "name")]
+    pub(crate) param: Vec<(String, String)>,
+    /// How rows are printed
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    /// Print the report's SQL instead of its rows
+    #[arg(long, requires = "name")]
+    pub(crate) sql: bool,
+    /// The query service's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) query: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Table,
+    Csv,
+    Json,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a parameter has the form name=value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]
@@ -344,6 +435,14 @@ mod tests {
         for line in [["rapport", "--port-base", "9000", "status"], ["rapport", "status", "--port-base", "9000"]] {
             let matches = command().try_get_matches_from(line).expect("good usage");
             assert_eq!(flags(&matches).values, BTreeMap::from([("port_base".to_owned(), "9000".to_owned())]));
+        }
+    }
+
+    #[test]
+    fn a_demo_is_neither_tiny_nor_endless() {
+        for (events, taken) in [("999", false), ("1000", true), ("10000000", true), ("10000001", false)] {
+            let parsed = command().try_get_matches_from(["rapport", "demo", "--events", events]);
+            assert_eq!(parsed.is_ok(), taken, "{events}");
         }
     }
 

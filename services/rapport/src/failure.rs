@@ -41,6 +41,11 @@ impl Failure {
         Self { exit, error: Some(error.into()) }
     }
 
+    /// The same failure, and what to do about it.
+    pub(crate) fn with_advice(self, advice: &str) -> Self {
+        Self { exit: self.exit, error: self.error.map(|error| anyhow::Error::msg(format!("{error:#}; {advice}"))) }
+    }
+
     /// A failure whose reasons have been printed already.
     pub(crate) fn told(exit: Exit) -> Self {
         Self { exit, error: None }
@@ -55,9 +60,18 @@ impl Failure {
         ExitCode::from(self.exit as u8)
     }
 
-    #[cfg(test)]
+    /// What the command would end with.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{error:#}"),
+            None => f.write_str("the reasons stand above"),
+        }
     }
 }
 

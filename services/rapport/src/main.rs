@@ -12,11 +12,13 @@
 //! | `up` | all of them on one machine: start, supervise, stop |
 //! | `publish` | events from a file to the collector |
 //! | `import` | rows of a file to events, by a mapping |
-//! | `ops` | `status`, `log read`, `digest`, `rejected`, `dead-letters`, `config` |
+//! | `demo` | a company that does not exist, as events |
+//! | `ops` | `status`, `log read`, `digest`, `report`, `rejected`, `dead-letters`, `config` |
 //! | `http` | clients that reach this machine's services past any proxy |
 //! | `failure`, `say` | exit codes; what is printed |
 
 mod cli;
+mod demo;
 mod failure;
 mod http;
 mod import;
@@ -54,17 +56,20 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Unavailable)?;
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Up => Box::pin(up::run(&config, flags)).await,
+            Command::Up(args) => Box::pin(up::run(&config, flags, args)).await,
             Command::Collector => Box::pin(services::collector(&config)).await,
             Command::Projector { model } => Box::pin(services::projector(&config, model)).await,
             Command::Query => Box::pin(services::query(&config)).await,
             Command::Publish(args) => Box::pin(publish::run(&config, &args)).await,
             Command::Import(args) => Box::pin(import::run(&config, &args)).await,
+            Command::Demo(args) => Box::pin(demo::run(&config, &args)).await,
             Command::Status(output) => Box::pin(ops::status(&config, output)).await,
             Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
             Command::Digest(args) => Box::pin(ops::digest(&config, &args)).await,
+            Command::Report(args) => Box::pin(ops::report(&config, &args)).await,
             Command::Rejected(command) => Box::pin(ops::rejected(&config, &command)).await,
             Command::DeadLetters(command) => Box::pin(ops::dead_letters(&config, &command)).await,
+            Command::Doctor(output) => Box::pin(ops::doctor(&config, output)).await,
             Command::Config(output) => ops::config(&config, output),
         }
     });

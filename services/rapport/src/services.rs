@@ -117,6 +117,7 @@ pub(crate) async fn query(config: &Config) -> Outcome {
     options.limits = query::Limits {
         connections_max: config.usize("connections_max"),
         database_connections_max: config.u32("query_connections_max"),
+        report_timeout: config.duration("report_timeout_ms"),
         header_timeout: config.duration("header_timeout_ms"),
         drain_timeout: config.duration("drain_ms"),
         ..query::Limits::default()

@@ -44,7 +44,7 @@ pub fn rows(set: &Set, namespace: &Namespace) -> Rows {
 fn owners(facts: &[&Interaction]) -> BTreeMap<String, Uuid> {
     let mut owners = BTreeMap::new();
     for event in facts {
-        for entity in &event.entities {
+        for entity in event.owned_entities() {
             if let Some(subject) = &event.subject {
                 owners.entry(entity.to_string()).or_insert(subject.id);
             }
@@ -56,7 +56,7 @@ fn owners(facts: &[&Interaction]) -> BTreeMap<String, Uuid> {
 fn parties(event: &Interaction) -> Vec<Party> {
     match &event.subject {
         Some(subject) => vec![Party::Subject(subject.id)],
-        None => event.entities.iter().map(|e| Party::Entity(e.to_string())).collect(),
+        None => event.owned_entities().map(|e| Party::Entity(e.to_string())).collect(),
     }
 }
 
@@ -216,7 +216,7 @@ fn copies(set: &Set, rows: &mut Rows) {
 }
 
 fn timeline(event: &Interaction) -> Box<RawValue> {
-    let entities: Vec<String> = event.entities.iter().map(ToString::to_string).collect();
+    let entities: Vec<String> = event.owned_entities().map(ToString::to_string).collect();
     let null_if_empty = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
     let rest = json!({
         "event_id": event.event_id, "source": event.wire.source, "id": event.wire.id, "type": event.kind(),

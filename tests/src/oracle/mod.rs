@@ -1,6 +1,7 @@
 //! The oracle: every read model computed naively from the whole set of records, in another way than the projectors do
 //! it. Slow, short, and without a database. What it says is what the tables must say.
 
+pub mod carts;
 pub mod customer360;
 pub mod identity;
 pub mod sales;

@@ -1,4 +1,4 @@
-//! The views of sales, row by row: each order told as a story, event after event.
+//! The views of sales, row by row: each order told as a story, event after event; carts and sessions: [`super::carts`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,20 +16,45 @@ const DAY: i64 = 86_400_000_000;
 pub fn rows(set: &Set) -> Rows {
     let facts = set.facts();
     let mut rows = Rows::default();
-    let mut revenue: BTreeMap<(i64, String, Option<String>), Day> = BTreeMap::new();
+    let mut sums = Sums::default();
     let ids: BTreeSet<&str> =
         facts.iter().flat_map(|e| &e.entities).filter(|e| e.kind == "order").map(|e| e.key.as_str()).collect();
     for id in ids {
         let named: Vec<&Interaction> =
             facts.iter().copied().filter(|e| e.entities.iter().any(|n| n.kind == "order" && n.key == id)).collect();
         if let Some(story) = Story::tell(id, &named) {
-            story.write(owner(&named), &mut rows, &mut revenue);
+            story.write(owner(&named), &mut rows, &mut sums);
         }
     }
-    for ((day, channel, currency), sums) in revenue {
+    for ((day, channel, currency), sums) in sums.revenue {
         rows.push("revenue", &sums.row(day, &channel, currency.as_deref()));
     }
+    for ((sku, currency), sums) in sums.products {
+        rows.push("product_performance", &sums.row(&sku, currency.as_deref()));
+    }
+    super::carts::rows(&facts, &sums.bought, &mut rows);
     rows
+}
+
+/// What orders add up to.
+#[derive(Default)]
+struct Sums {
+    revenue: BTreeMap<(i64, String, Option<String>), Day>,
+    products: BTreeMap<(String, Option<String>), Product>,
+    /// The sessions in which each sku was bought.
+    bought: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The names of a cart, a session and a checkout that an event tells: by its data, else by its correlation.
+pub(super) fn cart_names(event: &Interaction) -> [Option<String>; 3] {
+    let event = published(&event.wire);
+    let data = |field: &str| event["data"][field].as_str().map(str::to_owned);
+    let correlated = |kind: &str| event["correlationid"].as_str()?.strip_prefix(kind).map(str::to_owned);
+    [
+        data("cart_id").or_else(|| correlated("cart:")),
+        data("session_id"),
+        data("checkout_id").or_else(|| correlated("checkout:")),
+    ]
 }
 
 /// What became of an order so far.
@@ -41,6 +66,7 @@ struct Story<'a> {
     cancelled_at: Option<i64>,
     cancel_reason: Option<&'a String>,
     placed: Option<&'a v1::OrderPlaced>,
+    placed_by: Option<&'a Interaction>,
     lines: Option<(&'a [v1::Line], Uuid)>,
     total: Option<&'a Money>,
     payments: Vec<(&'a v1::PaymentRecorded, &'a Interaction)>,
@@ -66,6 +92,7 @@ impl<'a> Story<'a> {
         match event.wire.data.as_ref() {
             Some(Data::OrderPlaced(o)) if mine(&o.order_id) => {
                 self.placed_at.get_or_insert(at);
+                self.placed_by = Some(event);
                 (self.placed, self.lines, self.total) = (Some(o), Some((o.lines.as_slice(), by)), o.total.as_ref());
             }
             Some(Data::OrderChanged(o)) if mine(&o.order_id) => {
@@ -104,7 +131,7 @@ impl<'a> Story<'a> {
         amounts.into_iter().flatten().find_map(|m| m.currency.as_deref())
     }
 
-    fn write(&self, owner: Option<Uuid>, rows: &mut Rows, revenue: &mut BTreeMap<(i64, String, Option<String>), Day>) {
+    fn write(&self, owner: Option<Uuid>, rows: &mut Rows, sums: &mut Sums) {
         let currency = self.currency();
         let mut purse = Purse { currency, foreign: false };
         let mut lines = self.priced(&mut purse);
@@ -170,16 +197,19 @@ impl<'a> Story<'a> {
             for (name, value) in [
                 ("rep", &o.rep),
                 ("quote_id", &o.quote_id),
-                ("cart_id", &o.cart_id),
-                ("checkout_id", &o.checkout_id),
-                ("session_id", &o.session_id),
                 ("opportunity_id", &o.opportunity_id),
                 ("campaign_id", &o.campaign_id),
             ] {
                 row[name] = value.clone().into();
             }
         }
+        let [cart_id, session_id, checkout_id] = self.placed_by.map(cart_names).unwrap_or_default();
+        row["cart_id"] = cart_id.into();
+        row["session_id"] = session_id.clone().into();
+        row["checkout_id"] = checkout_id.into();
         rows.push("orders", &row);
+        self.sell(&lines, session_id, currency, sums);
+        let revenue = &mut sums.revenue;
         for (n, line) in lines.iter().enumerate() {
             rows.push("order_lines", &line.row(&self.id, n + 1, currency));
         }
@@ -202,6 +232,28 @@ impl<'a> Story<'a> {
                 let day =
                     revenue.entry((at.div_euclid(DAY), channel.clone(), currency.map(str::to_owned))).or_default();
                 day.refunds += i128::from(*amount);
+            }
+        }
+    }
+
+    /// Adds its lines to what is known of their products.
+    fn sell(&self, lines: &[Line<'a>], session: Option<String>, currency: Option<&str>, sums: &mut Sums) {
+        for line in lines {
+            let sku = line.line.sku.clone().expect("lines have a sku");
+            if let (Some(session), Some(_)) = (&session, self.placed_at) {
+                sums.bought.entry(sku.clone()).or_default().insert(session.clone());
+            }
+            if self.placed_at.is_some() && self.cancelled_at.is_none() {
+                let product = sums.products.entry((sku, currency.map(str::to_owned))).or_default();
+                product.orders.insert(self.id.clone());
+                product.lines += 1;
+                product.units += nanos(line.line.quantity.as_deref());
+                product.returns += line.returned;
+                product.revenue += i128::from(line.total.unwrap_or(0));
+                product.without_price += i64::from(line.total.is_none());
+                let margin = line.total.zip(line.cost).map(|(total, cost)| total - cost);
+                product.margin += i128::from(margin.unwrap_or(0));
+                product.without_cost += i64::from(margin.is_none());
             }
         }
     }
@@ -310,10 +362,10 @@ impl<'a> Story<'a> {
     }
 }
 
-/// Takes amounts in the order's currency, and remembers that there were others.
-struct Purse<'a> {
-    currency: Option<&'a str>,
-    foreign: bool,
+/// Takes amounts in one currency, and remembers that there were others.
+pub(super) struct Purse<'a> {
+    pub(super) currency: Option<&'a str>,
+    pub(super) foreign: bool,
 }
 
 impl Purse<'_> {
@@ -323,7 +375,7 @@ impl Purse<'_> {
         money.amount_minor.filter(|_| ours)
     }
 
-    fn take(&mut self, money: &Option<Money>) -> Option<i64> {
+    pub(super) fn take(&mut self, money: &Option<Money>) -> Option<i64> {
         money.as_ref().and_then(|m| self.of(m))
     }
 }
@@ -360,20 +412,51 @@ impl Line<'_> {
     }
 }
 
-/// A shipment as its event was published.
-fn published(shipment: &v1::ShipmentUpdated) -> Value {
-    serde_json::from_slice(&rapport_proto::json::write(shipment, Vec::new())).expect("what was JSON is JSON again")
+/// A message as it was published.
+pub(super) fn published(message: &impl rapport_proto::json::ToJson) -> Value {
+    serde_json::from_slice(&rapport_proto::json::write(message, Vec::new())).expect("what was JSON is JSON again")
 }
 
 /// A quantity in units of 10^-9.
-fn nanos(text: Option<&str>) -> i128 {
+pub(super) fn nanos(text: Option<&str>) -> i128 {
     text.and_then(Decimal::parse).map_or(0, |d| d.to_minor(9))
 }
 
-fn plain(nanos: i128) -> String {
+pub(super) fn plain(nanos: i128) -> String {
     let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
     let text = format!("{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A product's sales in one currency. Quantities are in units of 10^-9.
+#[derive(Default)]
+struct Product {
+    orders: BTreeSet<String>,
+    lines: i64,
+    units: i128,
+    returns: i128,
+    revenue: i128,
+    margin: i128,
+    without_cost: i64,
+    without_price: i64,
+}
+
+impl Product {
+    fn row(&self, sku: &str, currency: Option<&str>) -> Value {
+        let margin = (self.without_cost == 0).then_some(self.margin);
+        let rate = (self.units != 0).then(|| {
+            let (sign, units) = (self.units.signum() * self.returns.signum(), self.units.abs());
+            let digits = domain::money::divide_half_away(self.returns.abs() * 10_000, units);
+            format!("{}{}.{:04}", if sign < 0 && digits > 0 { "-" } else { "" }, digits / 10_000, digits % 10_000)
+        });
+        json!({
+            "sku": sku, "currency": currency, "orders": self.orders.len(), "lines": self.lines, "units": plain(self.units),
+            "returns": plain(self.returns), "return_rate": rate, "lines_without_cost": self.without_cost,
+            "lines_without_price": self.without_price, "revenue": decimal(Some(self.revenue), currency),
+            "revenue_minor": self.revenue.to_string(), "margin": decimal(margin, currency),
+            "margin_minor": margin.map(|m| m.to_string()),
+        })
+    }
 }
 
 /// A day of revenue in one channel and currency.

@@ -21,6 +21,7 @@ pub fn rows(set: &Set) -> Rows {
             if kind == "case" { case(id, &named, &mut rows) } else { call(id, &named, &mut rows) }
         }
     }
+    threads(&facts, &mut rows);
     rows
 }
 
@@ -46,7 +47,10 @@ fn message<'a>(id: &str, event: &'a Interaction) -> Option<(Writer, bool, Option
         Data::CaseReplied(r) if r.case_id.as_deref() == Some(id) => {
             Some((ours(r.auto), r.visibility.as_deref() == Some("public"), r.message_id.as_deref()))
         }
-        Data::EmailMessageSent(m) => Some((ours(m.auto), true, m.message_id.as_deref())),
+        Data::EmailMessageSent(m) => {
+            let automatic = machine_mail(m.auto, &m.from, &m.subject, &m.extra_json);
+            Some((ours(Some(automatic)), true, m.message_id.as_deref()))
+        }
         Data::MessageSent(m) => {
             Some((ours(m.auto), m.visibility.as_deref() != Some("internal"), m.message_id.as_deref()))
         }
@@ -378,6 +382,283 @@ impl Leg<'_> {
             "hold_s": ms(&b.hold_s).map(seconds), "wrap_s": ms(&b.wrap_s).map(seconds), "duration_s": ms(&b.duration_s).map(seconds),
             "transfer_to": b.transfer_to, "reason": b.reason, "set_by": self.event.event_id,
         })
+    }
+}
+
+/// Whether a mail is a machine's: as stated, else by what histories have of such signs.
+fn machine_mail(auto: Option<bool>, from: &Option<String>, title: &Option<String>, extra: &[u8]) -> bool {
+    let Some(stated) = auto else {
+        let lower = |text: &Option<String>| text.clone().unwrap_or_default().to_lowercase();
+        let local = lower(from).split('@').next().unwrap_or_default().to_owned();
+        let extra: Value = serde_json::from_slice(extra).unwrap_or_default();
+        let header = extra["headers"]["Auto-Submitted"].as_str().unwrap_or("no");
+        return ["noreply", "no-reply", "mailer-daemon", "postmaster"].contains(&local.as_str())
+            || ["automatic reply:", "out of office:"].iter().any(|begin| lower(title).starts_with(begin))
+            || header != "no";
+    };
+    stated
+}
+
+/// What one event tells of a thread.
+struct Told<'a> {
+    event: &'a Interaction,
+    /// Texts; two events that share one are in one thread.
+    joins: BTreeSet<String>,
+    /// Published threads that it names.
+    keys: BTreeSet<String>,
+    letter: Option<Letter>,
+}
+
+/// A message.
+#[derive(Clone)]
+struct Letter {
+    /// Which one it is.
+    id: String,
+    published: Option<String>,
+    /// The id that it answers.
+    answers: Option<String>,
+    in_reply_to: Option<String>,
+    channel: String,
+    outbound: bool,
+    writer: &'static str,
+    internal: bool,
+    title: Option<String>,
+    case_id: Option<String>,
+    /// By its own date.
+    sent_at: i64,
+}
+
+impl Letter {
+    /// Of several tellings of one message the one with the least of these counts, of those the first.
+    fn weight(&self) -> usize {
+        if self.internal {
+            return 0;
+        }
+        ["machine or partner", "agent", "customer"].iter().position(|w| w.contains(self.writer)).expect("a writer") + 1
+    }
+}
+
+/// The ids in a text: all in angle brackets, else each word.
+fn ids(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('<') {
+        rest = &rest[open + 1..];
+        // An opening bracket within an unclosed one begins anew.
+        let end = rest.find(['<', '>']).unwrap_or(rest.len());
+        if rest[end..].starts_with('>') {
+            found.push(rest[..end].to_owned());
+        }
+        rest = &rest[end..];
+    }
+    if found.is_empty() {
+        found = text.split_whitespace().map(|word| word.trim_matches(['<', '>']).to_owned()).collect();
+    }
+    let squeezed = |id: String| id.split_whitespace().collect::<String>();
+    found.into_iter().map(squeezed).filter(|id| !id.is_empty()).map(|id| format!("<{id}>")).collect()
+}
+
+/// Empty text says nothing.
+fn stated(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+fn told(event: &Interaction) -> Option<Told<'_>> {
+    let keys: BTreeSet<String> = event
+        .entities
+        .iter()
+        .filter(|e| e.kind == "thread")
+        .map(|e| if e.key.starts_with('<') && e.key.ends_with('>') { ids(&e.key).concat() } else { e.key.clone() })
+        .collect();
+    let actor = event.wire.actor.as_deref();
+    let writer = |sent: bool, machine: bool| match actor {
+        _ if machine => "machine",
+        Some("customer") => "customer",
+        _ if !sent => "customer",
+        None => "agent",
+        Some(who) if who.starts_with("human:") => "agent",
+        Some(who) if who.starts_with("partner:") => "partner",
+        Some(_) => "machine",
+    };
+    let outbound = |sent: bool| sent && actor != Some("customer");
+    let mut joins = keys.clone();
+    let letter = match event.wire.data.as_ref() {
+        Some(
+            Data::EmailMessageReceived(v1::EmailMessageReceived {
+                message_id,
+                from,
+                subject,
+                in_reply_to,
+                references,
+                case_id,
+                sent_at,
+                auto,
+                extra_json,
+                ..
+            })
+            | Data::EmailMessageSent(v1::EmailMessageSent {
+                message_id,
+                from,
+                subject,
+                in_reply_to,
+                references,
+                case_id,
+                sent_at,
+                auto,
+                extra_json,
+                ..
+            }),
+        ) => {
+            let sent = matches!(event.wire.data, Some(Data::EmailMessageSent(_)));
+            let id = ids(message_id.as_deref().unwrap_or_default()).into_iter().next();
+            let id = id.unwrap_or_else(|| format!("event:{}", event.event_id));
+            let named = in_reply_to.as_deref().unwrap_or_default();
+            let prose = !named.contains('<') && named.split_whitespace().count() > 1;
+            let answers = ids(named).pop().filter(|answered| !prose && *answered != id);
+            joins.insert(id.clone());
+            joins.extend(answers.clone());
+            joins.extend(references.iter().flat_map(|r| ids(r)));
+            Some(Letter {
+                id,
+                published: stated(message_id),
+                answers,
+                in_reply_to: stated(in_reply_to),
+                channel: "email".to_owned(),
+                outbound: outbound(sent),
+                writer: writer(sent, machine_mail(*auto, from, subject, extra_json)),
+                internal: false,
+                title: stated(subject),
+                case_id: stated(case_id),
+                sent_at: sent_at.unwrap_or(event.occurred_at),
+            })
+        }
+        Some(
+            Data::MessageReceived(v1::MessageReceived { channel, message_id, case_id, visibility, auto, .. })
+            | Data::MessageSent(v1::MessageSent { channel, message_id, case_id, visibility, auto, .. }),
+        ) => {
+            let sent = matches!(event.wire.data, Some(Data::MessageSent(_)));
+            let (channel, id) = (channel.clone().unwrap_or_default(), message_id.clone().unwrap_or_default());
+            Some(Letter {
+                id: format!("{:?}", (keys.first(), &channel, &id)),
+                published: stated(message_id),
+                answers: None,
+                in_reply_to: None,
+                channel,
+                outbound: outbound(sent),
+                writer: writer(sent, *auto == Some(true)),
+                internal: visibility.as_deref() == Some("internal"),
+                title: None,
+                case_id: stated(case_id),
+                sent_at: event.occurred_at,
+            })
+        }
+        _ => None,
+    };
+    (!joins.is_empty()).then_some(Told { event, joins, keys, letter })
+}
+
+/// A message and the event that tells of it.
+type Post<'a> = (&'a Interaction, &'a Letter);
+
+/// All threads: grown from each event until nothing joins any more.
+fn threads(facts: &[&Interaction], rows: &mut Rows) {
+    let mut rest: Vec<Told<'_>> = facts.iter().filter_map(|e| told(e)).collect();
+    while !rest.is_empty() {
+        let mut thread = vec![rest.remove(0)];
+        let mut joins = thread[0].joins.clone();
+        while let Some(n) = rest.iter().position(|t| !t.joins.is_disjoint(&joins)) {
+            let more = rest.remove(n);
+            joins.extend(more.joins.iter().cloned());
+            thread.push(more);
+        }
+        thread.sort_by(|a, b| a.event.stamp.cmp(&b.event.stamp));
+        one_thread(&thread, rows);
+    }
+}
+
+fn one_thread(thread: &[Told<'_>], rows: &mut Rows) {
+    let all: Vec<Post<'_>> = thread.iter().filter_map(|t| Some((t.event, t.letter.as_ref()?))).collect();
+    let outweighs =
+        |a: &Post<'_>, b: &Post<'_>| a.1.id == b.1.id && (a.1.weight(), &a.0.stamp) < (b.1.weight(), &b.0.stamp);
+    let letters: Vec<_> = all.iter().filter(|b| !all.iter().any(|a| outweighs(a, b))).copied().collect();
+    let (Some((first, opening)), Some((last, _))) = (letters.first(), letters.last()) else { return };
+    let id = thread.iter().flat_map(|t| &t.keys).min().unwrap_or(&opening.id).clone();
+    let events: Vec<&Interaction> = thread.iter().map(|t| t.event).collect();
+    let subject = owner(&events);
+
+    let is_question = |l: &Letter| l.writer == "customer" && !l.internal;
+    let is_answer = |l: &Letter| l.writer == "agent" && !l.internal;
+    // Who asked, who answered, and when that was over.
+    let mut waits: Vec<(Post<'_>, Option<Post<'_>>, i64)> = Vec::new();
+    for (n, letter) in letters.iter().enumerate() {
+        let waiting = waits.last().is_some_and(|(_, answer, _)| answer.is_none());
+        if is_question(letter.1) {
+            if !waiting {
+                waits.push((*letter, None, 0));
+            }
+            // Somebody with a wrong clock may have answered this very message before it was written.
+            let early = letters[..n].iter().find(|l| is_answer(l.1) && l.1.answers.as_ref() == Some(&letter.1.id));
+            if let (Some(wait), Some(early)) = (waits.last_mut(), early) {
+                (wait.1, wait.2) = (Some(*early), letter.0.occurred_at);
+            }
+        } else if is_answer(letter.1) && waiting {
+            let wait = waits.last_mut().expect("somebody waits");
+            (wait.1, wait.2) = (Some(*letter), letter.0.occurred_at);
+        }
+    }
+    let length = |asked: &Interaction, answer: &Option<Post<'_>>| {
+        let micros = answer.map(|(a, _)| a.occurred_at - asked.occurred_at).filter(|micros| *micros >= 0);
+        micros.map(|micros| thousandths(domain::money::divide_half_away(i128::from(micros), 1_000)))
+    };
+    for (n, ((asked, question), answer, ended)) in waits.iter().enumerate() {
+        let early = answer.is_some_and(|(a, _)| a.occurred_at < asked.occurred_at);
+        rows.push(
+            "thread_waits",
+            &json!({
+                "thread_id": id, "wait_no": n + 1, "subject_id": subject, "channel": question.channel, "title": opening.title,
+                "asked_at": time(asked.occurred_at), "asked_message_id": question.published,
+                "answered_at": answer.map(|(a, _)| time(a.occurred_at)),
+                "answered_message_id": answer.and_then(|(_, l)| l.published.clone()),
+                "answered_by": answer.and_then(|(a, _)| a.wire.actor.clone()), "wait_s": length(asked, answer),
+                "next_asked_at": waits.get(n + 1).map(|((next, _), ..)| time(next.occurred_at)),
+                "ended_at": answer.map(|_| time(*ended)),
+                "flags": if early { vec!["answered_before_asked"] } else { vec![] }, "asked_event_id": asked.event_id,
+                "set_by": answer.map_or(asked.event_id, |(a, _)| a.event_id),
+            }),
+        );
+    }
+    let first_wait = waits.first();
+    rows.push(
+        "threads",
+        &json!({
+            "thread_id": id, "subject_id": subject, "channel": opening.channel, "title": opening.title,
+            "first_at": time(first.occurred_at), "last_at": time(last.occurred_at), "message_count": letters.len(),
+            "messages_customer": letters.iter().filter(|l| is_question(l.1)).count(),
+            "messages_agent": letters.iter().filter(|l| is_answer(l.1)).count(), "wait_count": waits.len(),
+            "first_asked_at": first_wait.map(|((asked, _), ..)| time(asked.occurred_at)),
+            "first_answered_at": first_wait.and_then(|(_, a, _)| *a).map(|(a, _)| time(a.occurred_at)),
+            "first_wait_s": first_wait.and_then(|((asked, _), answer, _)| length(asked, answer)),
+            "unanswered_since": waits.last().filter(|(_, a, _)| a.is_none()).map(|((asked, _), ..)| time(asked.occurred_at)),
+            "flags": [], "set_by": all.last().map(|(e, _)| e.event_id),
+        }),
+    );
+    for (event, letter) in &letters {
+        // A parent is in its child's thread: they share its id.
+        let parent = letters.iter().find(|(_, l)| letter.answers.as_ref() == Some(&l.id));
+        let after = parent.map(|(_, p)| letter.sent_at - p.sent_at);
+        rows.push(
+            "messages",
+            &json!({
+                "message_id": letter.published, "thread_id": id, "subject_id": event.subject.as_ref().map(|s| s.id),
+                "channel": letter.channel, "direction": if letter.outbound { "outbound" } else { "inbound" },
+                "writer": letter.writer, "internal": letter.internal, "actor": event.wire.actor, "title": letter.title,
+                "case_id": letter.case_id, "occurred_at": time(event.occurred_at), "in_reply_to": letter.in_reply_to,
+                "parent_message_id": parent.and_then(|(_, l)| l.published.clone()),
+                "parent_at": parent.map(|(_, p)| time(p.sent_at)), "sent_at": time(letter.sent_at),
+                "reply_min": after.filter(|micros| *micros >= 0).map(minutes),
+                "dated_before_parent": after.is_some_and(|micros| micros < 0), "set_by": event.event_id,
+            }),
+        );
     }
 }
 

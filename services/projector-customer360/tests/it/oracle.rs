@@ -100,7 +100,7 @@ fn timeline(event: &Interaction) -> String {
         Some(event.event_id.to_string()),
         Some(event.kind().to_owned()),
         event.subject.as_ref().map(|s| s.id.to_string()),
-        event.entities.first().map(ToString::to_string),
+        event.owned_entities().next().map(ToString::to_string),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
@@ -218,7 +218,7 @@ fn people(subjects: &[SubjectRow], graph: &Graph, customers: &HashMap<Uuid, Opti
 fn registers(facts: &[&Interaction], customers: &HashMap<Uuid, Option<Uuid>>, answer: &mut Answer) {
     let mut owners: BTreeMap<String, Uuid> = BTreeMap::new();
     for event in facts {
-        for entity in &event.entities {
+        for entity in event.owned_entities() {
             if let Some(subject) = &event.subject {
                 owners.entry(entity.to_string()).or_insert(subject.id);
             }
@@ -231,10 +231,10 @@ fn registers(facts: &[&Interaction], customers: &HashMap<Uuid, Option<Uuid>>, an
     for event in facts {
         let subjects: Vec<Uuid> = match &event.subject {
             Some(subject) => vec![subject.id],
-            None => event.entities.iter().filter_map(|e| owners.get(&e.to_string()).copied()).collect(),
+            None => event.owned_entities().filter_map(|e| owners.get(&e.to_string()).copied()).collect(),
         };
         let of: BTreeSet<Uuid> = subjects.iter().filter_map(|s| customers[s]).collect();
-        let party = event.subject.is_some() || !event.entities.is_empty();
+        let party = event.subject.is_some() || event.owned_entities().next().is_some();
         for group in event.groups.iter().filter(|_| party).map(ToString::to_string) {
             let (people, last) = accounts.entry(group).or_default();
             people.extend(&of);

@@ -1,9 +1,9 @@
 //! Sums of money in one currency, and quantities.
 
-use domain::money::{Decimal, FRACTION_DIGITS_MAX, clamp};
+use domain::money::{Decimal, FRACTION_DIGITS_MAX, clamp, divide_half_away};
 use rapport_proto::v1::Money;
 
-/// The money of one order: amounts in its currency count, others are noticed and count nowhere.
+/// The money of one order or cart: amounts in its currency count, others are noticed and count nowhere.
 #[derive(Debug, Default)]
 pub(crate) struct Book<'a> {
     currency: Option<&'a str>,
@@ -71,6 +71,28 @@ impl Quantity {
             "" => format!("{sign}{whole}"),
             fraction => format!("{sign}{whole}.{fraction}"),
         }
+    }
+
+    /// Whether there is any.
+    pub(crate) fn is_positive(self) -> bool {
+        self.0 > 0
+    }
+
+    /// So much more.
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+
+    /// So much less.
+    pub(crate) fn minus(self, less: Self) -> Self {
+        Self(self.0.saturating_sub(less.0))
+    }
+
+    /// What `part` of it is worth where all of it is worth `minor`, halves away from zero. `None` beyond all sums of money,
+    /// or if there is none of it.
+    pub(crate) fn share(self, part: Self, minor: i128) -> Option<i128> {
+        let product = minor.checked_mul(part.0)?;
+        self.is_positive().then(|| divide_half_away(product, self.0))
     }
 
     /// Moves as much of `from` here as fits below `limit`.

@@ -59,14 +59,7 @@ impl Lines {
         let mut read = Self { cost: (!lines.is_empty()).then_some(0), ..Self::default() };
         for (at, line) in lines.iter().enumerate() {
             let quantity = line.quantity.as_deref().and_then(Decimal::parse);
-            let unit_price = book.read(line.unit_price.as_ref());
-            let discount = book.read(line.discount.as_ref()).unwrap_or(0);
-            let total = match &line.total {
-                Some(total) => book.read(Some(total)).map(i128::from),
-                None => {
-                    unit_price.zip(quantity).map(|(price, quantity)| product(quantity, price) - i128::from(discount))
-                }
-            };
+            let Worth { unit_price, discount, total } = Worth::read(line, quantity, book);
             let cost = cost(line, total, quantity, book);
             read.total += total.unwrap_or(0);
             read.unpriced |= total.is_none();
@@ -122,6 +115,27 @@ impl Lines {
             }
         }
         all_known
+    }
+}
+
+/// What a line is worth, minor units.
+pub(crate) struct Worth {
+    pub(crate) unit_price: Option<i64>,
+    pub(crate) discount: i64,
+    /// After the discount: a stated total, else the price of one times the quantity less the discount. `None` if neither is
+    /// known in the book's currency.
+    pub(crate) total: Option<i128>,
+}
+
+impl Worth {
+    pub(crate) fn read(line: &v1::Line, quantity: Option<Decimal>, book: &mut Book<'_>) -> Self {
+        let unit_price = book.read(line.unit_price.as_ref());
+        let discount = book.read(line.discount.as_ref()).unwrap_or(0);
+        let total = match &line.total {
+            Some(total) => book.read(Some(total)).map(i128::from),
+            None => unit_price.zip(quantity).map(|(price, quantity)| product(quantity, price) - i128::from(discount)),
+        };
+        Self { unit_price, discount, total }
     }
 }
 

@@ -5,7 +5,7 @@ use projection::bounded::Fact;
 use rapport_proto::v1::{self, interaction::Data};
 use uuid::Uuid;
 
-use super::{amount::Book, lines::Lines, lines::OrderLine};
+use super::{amount::Book, cart, flags, lines::Lines, lines::OrderLine};
 
 /// The rows of one order. Without an `order` there are none at all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,7 +81,7 @@ pub struct Order {
     pub rep: Option<String>,
     /// The quote it comes from.
     pub quote_id: Option<String>,
-    /// The cart it comes from.
+    /// The cart it comes from, by its data, else by its correlation.
     pub cart_id: Option<String>,
     /// The checkout it comes from.
     pub checkout_id: Option<String>,
@@ -91,7 +91,9 @@ pub struct Order {
     pub opportunity_id: Option<String>,
     /// The campaign it names.
     pub campaign_id: Option<String>,
-    /// What is doubtful about it, sorted: see [`flags`].
+    /// What is doubtful about it, sorted. Amounts beyond a `bigint` stand at its bound (`amount_out_of_range`); beyond the
+    /// cap facts do not count (`facts_capped`); `foreign_currency`; something came back that was not ordered
+    /// (`unmatched_return`); nobody has said that it was placed (`unplaced`); a line has no price (`unpriced_line`).
     pub flags: Vec<&'static str>,
     /// The event that last set it.
     pub set_by: Uuid,
@@ -148,13 +150,6 @@ pub fn order(order_id: &str, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bo
         ("unpriced_line", lines.unpriced),
     ]);
     OrderRows { order: Some(order), lines: lines.lines, refunds }
-}
-
-/// The names of the flags that are up. Amounts beyond a `bigint` stand at its bound (`amount_out_of_range`); beyond the
-/// cap facts do not count (`facts_capped`); `foreign_currency`; something came back that was not ordered
-/// (`unmatched_return`); nobody has said that it was placed (`unplaced`); a line has no price (`unpriced_line`).
-fn flags(flags: &[(&'static str, bool)]) -> Vec<&'static str> {
-    flags.iter().filter(|(_, up)| *up).map(|(name, _)| *name).collect()
 }
 
 /// The facts that are about one order, by what they say.
@@ -237,7 +232,9 @@ impl<'a> History<'a> {
 
     /// What needs no sum.
     fn order(&self, order_id: &str, subject_id: Option<Uuid>) -> Order {
-        let placed = self.statement().map(|(body, _)| body);
+        let statement = self.statement();
+        let placed = statement.map(|(body, _)| body);
+        let named = statement.and_then(|(_, fact)| cart::Names::of(fact.wire)).unwrap_or_default();
         let text = |of: fn(&v1::OrderPlaced) -> &Option<String>| placed.and_then(|body| of(body).clone());
         Order {
             order_id: order_id.to_owned(),
@@ -250,9 +247,9 @@ impl<'a> History<'a> {
             cancel_reason: self.cancelled.iter().rev().find_map(|(body, _)| body.reason.clone()),
             rep: text(|b| &b.rep),
             quote_id: text(|b| &b.quote_id),
-            cart_id: text(|b| &b.cart_id),
-            checkout_id: text(|b| &b.checkout_id),
-            session_id: text(|b| &b.session_id),
+            cart_id: named.cart_id.map(str::to_owned),
+            checkout_id: named.checkout_id.map(str::to_owned),
+            session_id: named.session_id.map(str::to_owned),
             opportunity_id: text(|b| &b.opportunity_id),
             campaign_id: text(|b| &b.campaign_id),
             set_by: self.last.map(|f| f.event_id()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use projection::{
     bounded::{self, Bounded, Change, Fact, Facts, Kind},
     direct::Direct,
 };
-use projector_sales::{Sales, folds::OrderRows};
+use projector_sales::{Sales, folds::Rows};
 use serde_json::Value;
 use sqlx::{PgConnection, Row};
 use test_kit::Event as Told;
@@ -70,13 +70,13 @@ impl ReadModel for Few {
 impl Bounded for Few {
     const KINDS: &'static [Kind] = Sales::KINDS;
 
-    type Rows = OrderRows;
+    type Rows = Rows;
 
-    fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> OrderRows {
+    fn derive(&self, entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bool) -> Rows {
         Sales.derive(entity, owner, facts, capped)
     }
 
-    async fn write(&self, connection: &mut PgConnection, changes: &[Change<OrderRows>]) -> Result<(), sqlx::Error> {
+    async fn write(&self, connection: &mut PgConnection, changes: &[Change<Rows>]) -> Result<(), sqlx::Error> {
         Sales.write(connection, changes).await
     }
 

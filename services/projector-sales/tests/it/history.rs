@@ -1,4 +1,4 @@
-//! Events as records, and random histories: few orders, few instants, differing copies, voids before and after.
+//! Events as records, and random histories: few orders, carts and sessions, few instants, differing copies, voids before and after.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Event>> {
 
 fn told() -> impl Strategy<Value = Value> {
     // Ids repeat, so copies of one event differ in everything, their type and their order included.
-    let body = prop_oneof![8 => about_order(), 2 => voided(), 1 => elsewhere()];
+    let body = prop_oneof![8 => about_order(), 6 => about_cart(), 2 => voided(), 1 => elsewhere()];
     let person = proptest::option::weighted(0.5, prop_oneof!["email:[ab]@example\\.com", "phone:\\+4930123456[12]"]);
-    let correlated = proptest::option::weighted(0.2, "order:o[1-3]");
+    let correlated = proptest::option::weighted(0.2, "(order:o[1-3]|cart:[12]|checkout:[12])");
     (0..25u8, 0..4i64, body, person, correlated, proptest::option::weighted(0.2, 0..3i64)).prop_map(
         |(id, at, (kind, data), person, correlated, sequence)| {
             let mut event = test_kit::Event::new(kind, &format!("e{id}")).at_s(at * 40_000);
@@ -83,9 +83,11 @@ fn line() -> impl Strategy<Value = Value> {
 fn about_order() -> impl Strategy<Value = (&'static str, Value)> {
     let lines = || proptest::collection::vec(line(), 0..3);
     prop_oneof![
-        3 => (order_id(), lines(), proptest::option::of(money()), proptest::option::of(money())).prop_map(|(order, lines, total, discount)| {
-            ("order.placed", json!({"order_id": order, "lines": lines, "total": total, "discount": discount}))
-        }),
+        3 => (order_id(), lines(), proptest::option::of(money()), proptest::option::of(money()), names())
+            .prop_map(|(order, lines, total, discount, names)| {
+                let data = json!({"order_id": order, "lines": lines, "total": total, "discount": discount});
+                ("order.placed", named(data, names))
+            }),
         2 => (order_id(), lines(), proptest::option::of(money()))
             .prop_map(|(order, lines, total)| ("order.changed", json!({"order_id": order, "lines": lines, "total": total}))),
         1 => order_id().prop_map(|order| ("order.cancelled", json!({"order_id": order}))),
@@ -95,6 +97,36 @@ fn about_order() -> impl Strategy<Value = (&'static str, Value)> {
             .prop_map(|(order, status, at)| ("shipment.updated", json!({"order_id": order, "status": status, "expected_at": at}))),
         1 => (order_id(), proptest::collection::vec(line(), 1..3), money())
             .prop_map(|(order, lines, refund)| ("return.received", json!({"order_id": order, "lines": lines, "refund": refund}))),
+    ]
+}
+
+/// Ids of a cart, a session and a checkout: the same texts.
+type Names = [Option<String>; 3];
+
+fn names() -> impl Strategy<Value = Names> {
+    let id = || proptest::option::weighted(0.4, "[12]");
+    [id(), id(), id()]
+}
+
+fn named(mut data: Value, names: Names) -> Value {
+    for (field, id) in ["cart_id", "session_id", "checkout_id"].into_iter().zip(names) {
+        data[field] = id.into();
+    }
+    data
+}
+
+fn about_cart() -> impl Strategy<Value = (&'static str, Value)> {
+    let lines = proptest::option::weighted(0.8, proptest::collection::vec(line(), 0..3));
+    prop_oneof![
+        6 => (prop_oneof![Just("added"), Just("added"), Just("removed"), Just("set"), Just("emptied")], lines,
+            proptest::option::weighted(0.2, money()), names())
+            .prop_map(|(op, lines, total, names)| {
+                ("web.cart.changed", named(json!({"op": op, "lines": lines, "total_after": total}), names))
+            }),
+        2 => ("(1|2|10|shipping|payment)", names())
+            .prop_map(|(step, names)| ("web.checkout.step_reached", named(json!({"step": step}), names))),
+        3 => ("[AB]", proptest::option::weighted(0.7, "[12]"))
+            .prop_map(|(sku, session)| ("web.product.viewed", json!({"sku": sku, "session_id": session}))),
     ]
 }
 

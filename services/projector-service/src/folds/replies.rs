@@ -6,6 +6,8 @@ use domain::Stamp;
 use projection::bounded::Fact;
 use rapport_proto::v1::interaction::Data;
 
+use super::mail::Mail;
+
 /// Everything written to one case.
 #[derive(Debug, Default)]
 pub(crate) struct Replies<'a> {
@@ -33,7 +35,9 @@ impl<'a> Replies<'a> {
             Some(Data::CaseReplied(body)) if body.case_id.as_deref() == Some(case_id) => {
                 (body.visibility.as_deref() == Some("public"), body.message_id.as_deref(), body.auto)
             }
-            Some(Data::EmailMessageSent(body)) => (true, body.message_id.as_deref(), body.auto),
+            Some(data @ Data::EmailMessageSent(body)) => {
+                (true, body.message_id.as_deref(), Mail::of(data).map(|mail| mail.is_automatic()))
+            }
             Some(Data::MessageSent(body)) => {
                 (body.visibility.as_deref() != Some("internal"), body.message_id.as_deref(), body.auto)
             }

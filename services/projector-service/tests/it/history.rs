@@ -1,4 +1,4 @@
-//! Events as records, and random histories: few cases and calls, few instants, differing copies, voids before and after.
+//! Events as records, and random histories: few cases, calls and threads, few instants, differing copies, voids before and after.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,9 +52,9 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Event>> {
 
 fn told() -> impl Strategy<Value = Value> {
     // Ids repeat, so copies of one event differ in everything, their type and their case included.
-    let body = prop_oneof![6 => about_case(), 4 => about_call(), 2 => voided(), 1 => elsewhere()];
+    let body = prop_oneof![6 => about_case(), 4 => about_call(), 8 => about_thread(), 3 => voided(), 1 => elsewhere()];
     let person = proptest::option::weighted(0.5, prop_oneof!["email:[ab]@example\\.com", "phone:\\+4930123456[12]"]);
-    let correlated = proptest::option::weighted(0.2, prop_oneof!["case:k[1-2]", "call:k[1-2]"]);
+    let correlated = proptest::option::weighted(0.2, prop_oneof!["case:k[1-2]", "call:k[1-2]", "thread:t[1-2]"]);
     let actor = proptest::option::weighted(0.4, prop_oneof!["human:ann", "bot:b", "customer"]);
     (0..25u8, 0..4i64, body, person, correlated, actor).prop_map(|(id, at, (kind, data), person, correlated, actor)| {
         let mut event = test_kit::Event::new(kind, &format!("e{id}")).at_s(at * 100);
@@ -104,6 +104,38 @@ fn about_call() -> impl Strategy<Value = (&'static str, Value)> {
                 ("call.ended", parts)
             }
         ),
+    ]
+}
+
+/// Few ids, so that messages link what others began, and voids part it again.
+fn about_thread() -> impl Strategy<Value = (&'static str, Value)> {
+    let auto = || proptest::option::weighted(0.3, any::<bool>());
+    let mail = (
+        prop_oneof![Just("email.message.sent"), Just("email.message.received")],
+        "<m[1-9]>",
+        proptest::option::weighted(0.4, prop_oneof!["<m[1-9]>", "m[1-9]", "A <a@b> wrote <m[1-9]>", "A's message"]),
+        proptest::collection::vec("<m[1-9]>", 0..3),
+        auto(),
+        prop_oneof![3 => Just("Hi"), 1 => Just("Automatic reply: Hi")],
+    );
+    let chat = (
+        prop_oneof![Just("message.sent"), Just("message.received")],
+        prop_oneof![Just("chat"), Just("sms")],
+        "[12]",
+        prop_oneof![4 => "t[12]", 1 => "<m[1-9]>"],
+        auto(),
+        proptest::option::weighted(0.3, prop_oneof!["public", "internal"]),
+    );
+    prop_oneof![
+        3 => mail.prop_map(|(kind, id, answers, references, auto, title)| {
+            let at = "2026-03-02T08:00:00Z";
+            (kind, json!({"message_id": id, "from": "a", "to": [], "sent_at": at, "subject": title,
+                "in_reply_to": answers, "references": references, "auto": auto}))
+        }),
+        1 => chat.prop_map(|(kind, channel, id, thread, auto, visibility)| {
+            (kind, json!({"channel": channel, "message_id": id, "thread_id": thread, "text": "Hi", "auto": auto,
+                "visibility": visibility}))
+        }),
     ]
 }
 

@@ -4,3 +4,4 @@ mod calls;
 mod cases;
 mod database;
 mod history;
+mod waiting;

@@ -5,5 +5,8 @@ mod identities;
 mod outages;
 mod paging;
 mod positions;
+mod reports;
+mod search;
 mod statements;
+mod views;
 mod world;

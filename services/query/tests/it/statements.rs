@@ -28,6 +28,10 @@ async fn every_statement_fits_the_schemas_and_their_indexes() {
     let mut count = 0;
     for file in std::fs::read_dir(folder).expect("a folder") {
         let file = file.expect("an entry").path();
+        // Views are for whole tables as well; what a filter on them costs, `views` tells.
+        if file.is_dir() {
+            continue;
+        }
         let sql = std::fs::read_to_string(&file).expect("a statement");
         let prepared = connection.prepare(&sql).await;
         assert!(prepared.is_ok(), "{}: {:?}", file.display(), prepared.err());

@@ -121,6 +121,33 @@ impl World {
         answer.body
     }
 
+    /// Asks for what is no JSON.
+    pub(crate) async fn text_at(&self, path: &str, position: &Position) -> Text {
+        let request = self.http.get(format!("http://{}{path}", self.query.addr()));
+        let response = request.header("rapport-position", position.token()).send().await.expect("it answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Text { status, headers, body: response.text().await.expect("the body is text") }
+    }
+
+    /// Posts JSON at a position.
+    pub(crate) async fn post_at(&self, path: &str, body: &Value, position: &Position) -> Answer {
+        let request = self.http.post(format!("http://{}{path}", self.query.addr())).body(body.to_string());
+        let response = request.header("rapport-position", position.token()).send().await.expect("it answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.json().await.expect("the body is JSON") }
+    }
+
+    /// Waits until the query service is ready, the views over more than one model made.
+    pub(crate) async fn ready(&self) {
+        let waiting = async {
+            while !self.query.health().is_ready() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        assert!(waited.is_ok(), "{:?}", self.query.health().snapshot());
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(path, &[]).await
     }
@@ -152,6 +179,20 @@ pub(crate) async fn start_query(database_url: &str, log: LogOptions, change: imp
 
 pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(90)).build().expect("a client")
+}
+
+/// An answer that is text.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Text {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a header is text"))
+    }
 }
 
 pub(crate) async fn ask(http: &reqwest::Client, query: &Handle, path: &str, headers: &[(&str, &str)]) -> Answer {

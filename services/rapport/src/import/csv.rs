@@ -58,6 +58,11 @@ impl<R: BufRead> CsvReader<R> {
         self.columns = Some(columns);
     }
 
+    /// The line that the next record begins on, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
     /// The next record that is not an empty line; `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
         self.skip_empty_lines()?;

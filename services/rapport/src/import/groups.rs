@@ -1,5 +1,6 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::BufRead;
+use std::sync::Arc;
 
 use jaq_json::{Map, Num, Val};
 use sha2::{Digest, Sha256};
@@ -7,6 +8,7 @@ use uuid::Uuid;
 
 use super::csv::Fault;
 use super::mapping::Mapping;
+use super::ordinals::Ordinals;
 use super::program::{Program, hex};
 use super::rows::{FileError, Row, Rows, canonical, first_half, text};
 
@@ -30,13 +32,25 @@ pub(crate) struct Event {
     pub(crate) json: Vec<u8>,
 }
 
-/// What became of one group of rows.
+/// What became of one group of rows, or of one mail.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
+    /// The file it stands in, where that is not the one that was named.
+    pub(crate) file: Option<Arc<str>>,
     /// How many rows it had.
     pub(crate) rows: u64,
+    /// How many of them stand in the input already, and count once.
+    pub(crate) repeated: u64,
     /// The events it makes, or what is wrong with it: at least one fault.
     pub(crate) events: Result<Vec<Event>, Vec<Fault>>,
+}
+
+impl Outcome {
+    /// The input cannot be read beyond this line.
+    pub(crate) fn broken_off(line: u64, error: &FileError) -> Self {
+        let reason = format!("{error}; what stands before went in");
+        Self { file: None, rows: 1, repeated: 0, events: Err(vec![Fault { line, column: None, reason }]) }
+    }
 }
 
 /// Groups the rows of a file and maps each group to events.
@@ -53,8 +67,8 @@ pub(crate) struct Groups<'m, R> {
     rows: Rows<'m, R>,
     /// Rows read beyond the previous group.
     ahead: VecDeque<Row>,
-    /// How often each row has come: 20 bytes a different row.
-    seen: HashMap<[u8; 16], u32>,
+    /// How often each row has come.
+    seen: Ordinals,
 }
 
 /// The rows of one key.
@@ -75,7 +89,12 @@ struct Member {
 impl<'m, R: BufRead> Groups<'m, R> {
     pub(crate) fn open(mapping: &'m Mapping, program: Program, input: R) -> Result<Self, FileError> {
         let rows = Rows::open(mapping, input)?;
-        Ok(Self { mapping, program, rows, ahead: VecDeque::new(), seen: HashMap::new() })
+        Ok(Self { mapping, program, rows, ahead: VecDeque::new(), seen: Ordinals::new() })
+    }
+
+    /// The line reached, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.rows.line()
     }
 
     /// The next group; `None` at the end of the file.
@@ -83,12 +102,12 @@ impl<'m, R: BufRead> Groups<'m, R> {
         let Some(first) = self.take()? else { return Ok(None) };
         let (key, line) = (first.key.clone(), first.line);
         let mut group = Group { key, line, rows: 0, bytes: 0, members: Vec::new(), faults: Vec::new() };
-        self.admit(first, &mut group);
+        self.admit(first, &mut group)?;
         if !self.mapping.group_by.is_empty() && group.key.is_some() {
             self.gather(&mut group)?;
         }
         let rows = group.rows;
-        Ok(Some(Outcome { rows, events: self.map(group) }))
+        Ok(Some(Outcome { file: None, rows, repeated: 0, events: self.map(group) }))
     }
 
     fn take(&mut self) -> Result<Option<Row>, FileError> {
@@ -104,7 +123,7 @@ impl<'m, R: BufRead> Groups<'m, R> {
         while let Some(row) = self.take()? {
             if row.key == group.key {
                 for row in unreadable.drain(..).chain([row]) {
-                    self.admit(row, group);
+                    self.admit(row, group)?;
                 }
                 continue;
             }
@@ -120,14 +139,13 @@ impl<'m, R: BufRead> Groups<'m, R> {
         Ok(())
     }
 
-    fn admit(&mut self, row: Row, group: &mut Group) {
+    fn admit(&mut self, row: Row, group: &mut Group) -> Result<(), FileError> {
         group.rows += 1;
         match row.content {
             Ok(content) => {
-                let ordinal = self.seen.entry(content.hash).or_insert(0);
+                let ordinal = self.seen.next(content.hash)?;
                 let mut id = Sha256::new_with_prefix(content.hash);
                 id.update(ordinal.to_be_bytes());
-                *ordinal = ordinal.saturating_add(1);
                 group.bytes += content.bytes;
                 if group.members.len() < GROUP_ROWS_MAX && group.bytes <= GROUP_BYTES_MAX {
                     group.members.push(Member { id: first_half(id), value: content.value });
@@ -139,6 +157,7 @@ impl<'m, R: BufRead> Groups<'m, R> {
             Err(fault) if group.faults.len() < FAULTS_MAX => group.faults.push(fault),
             Err(_) => {}
         }
+        Ok(())
     }
 
     fn map(&self, group: Group) -> Result<Vec<Event>, Vec<Fault>> {
@@ -149,16 +168,21 @@ impl<'m, R: BufRead> Groups<'m, R> {
         let fault = |reason: String| vec![Fault { line, column: None, reason }];
         let grouped = !self.mapping.group_by.is_empty();
         let id = if grouped { group.id() } else { hex(&group.members[0].id) };
-        let outputs = self.program.run(group.input()).map_err(&fault)?;
-        let mut events = Vec::with_capacity(outputs.len());
-        for (index, output) in outputs.into_iter().enumerate() {
-            // The second event of a group and those after it: the same id with a number.
-            let id = if index == 0 { id.clone() } else { format!("{id}.{}", index + 1) };
-            let defaults = Defaults { source: &self.mapping.source, id: &id, sequence: grouped.then_some(rows) };
-            events.push(event(output, &defaults, line).map_err(&fault)?);
-        }
-        Ok(events)
+        let defaults = Defaults { source: &self.mapping.source, id: &id, sequence: grouped.then_some(rows) };
+        events(&self.program, group.input(), &defaults, line).map_err(&fault)
     }
+}
+
+/// What the program makes of one input.
+pub(super) fn events(program: &Program, input: Val, defaults: &Defaults<'_>, line: u64) -> Result<Vec<Event>, String> {
+    let outputs = program.run(input)?;
+    let mut events = Vec::with_capacity(outputs.len());
+    for (index, output) in outputs.into_iter().enumerate() {
+        // The second event of an input and those after it: the same id with a number.
+        let id = if index == 0 { defaults.id.to_owned() } else { format!("{}.{}", defaults.id, index + 1) };
+        events.push(event(output, &Defaults { id: &id, ..*defaults }, line)?);
+    }
+    Ok(events)
 }
 
 impl Group {
@@ -187,10 +211,11 @@ impl Group {
 }
 
 /// What an event has unless the program says otherwise.
-struct Defaults<'a> {
-    source: &'a str,
-    id: &'a str,
-    sequence: Option<u64>,
+#[derive(Clone, Copy)]
+pub(super) struct Defaults<'a> {
+    pub(super) source: &'a str,
+    pub(super) id: &'a str,
+    pub(super) sequence: Option<u64>,
 }
 
 fn event(output: Val, defaults: &Defaults<'_>, line: u64) -> Result<Event, String> {
@@ -385,6 +410,59 @@ Row ID,Order ID,Order Date,Ship Mode,Customer ID,Segment,Product ID,Category,Sub
                    "quantity": 2, "total": usd(101), "margin": usd(-13)})
         );
         assert_eq!(order["data"]["lines"][1]["total"], usd(2000));
+    }
+
+    #[test]
+    fn the_shipped_mapping_makes_clicks() {
+        let file = "\
+user_id,session_id,event,timestamp,platform,acquisition_channel,user_cohort,user_lifecycle
+u1,s1,product_view,2024-03-13 10:22:12,desktop,email,2024-01,new
+u1,s1,product_view,2024-03-13 10:22:12,desktop,email,2024-01,new
+u1,s1,add_to_cart,2024-03-13 10:23:32,desktop,email,2024-01,new
+u1,s1,payment_error,2024-03-13 10:24:00,desktop,email,2024-01,new
+u1,s1,purchase,2024-03-13 10:25:00,desktop,email,2024-01,new
+u1,s1,home,2024-13-13 10:25:00,desktop,email,2024-01,new
+u1,s1,home,2024-03-13 10:26:00,desktop,email,2024-01,new
+";
+        let outcomes = import(include_str!("../../mappings/retentioneering-clicks.toml"), file);
+        assert_eq!(rejected(&outcomes), [(1, 7)]);
+        let found = events(&outcomes);
+        // Equal clicks are two.
+        assert_ne!(ids(&outcomes)[0], ids(&outcomes)[1]);
+        assert!(found.iter().all(|e| e["subject"] == "user_id:u1" && e["data"]["session_id"] == "s1"));
+        let made: Vec<_> = found[1..].iter().map(|e| (e["type"].as_str().unwrap_or_default(), &e["data"])).collect();
+        let session = json!("s1");
+        let expected = [
+            ("web.product.viewed", json!({"sku": "unknown", "session_id": session})),
+            ("web.cart.changed", json!({"op": "added", "session_id": session})),
+            (
+                "web.checkout.step_reached",
+                json!({"step": "payment_details", "error": "payment_error", "session_id": session}),
+            ),
+            ("order.placed", json!({"order_id": "ecom-s1", "lines": [], "channel": "web", "session_id": session})),
+            ("web.page.viewed", json!({"url": "/home", "device": "desktop", "session_id": session})),
+        ];
+        assert_eq!(made, expected.iter().map(|(kind, data)| (*kind, data)).collect::<Vec<_>>());
+        assert_eq!(found[0]["time"], "2024-03-13T10:22:12Z");
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_all() {
+        let open = |file: &[u8]| {
+            let mapping = Mapping::parse(GROUPED).expect("a mapping");
+            let program = Program::compile(&mapping.program).expect("a program");
+            Groups::open(&mapping, program, file).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let wide: Vec<u8> = "n,k,v\n1,a,x\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (file, says) in [
+            (&wide[..], "line 1, column 1: the file is UTF-16"),
+            (b"n;k;v\n1;a;x\n", "Is the delimiter another one?"),
+            (b"n,v\n1,x\n", "line 1, column 1: there is no column \"k\""),
+            (b"n,k\xe4,v\n", "line 1, column 3: the names of the columns: column 2 is not valid UTF-8"),
+            (b"", "line 1, column 1: the file is empty"),
+        ] {
+            assert!(open(file).contains(says), "{says}: {}", open(file));
+        }
     }
 
     #[test]

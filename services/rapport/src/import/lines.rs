@@ -23,6 +23,11 @@ impl<R: BufRead> Lines<R> {
         Self { input, bytes_max, number: 0 }
     }
 
+    /// The line read last, counted from 1; 0 before the first.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next line; `None` at the end. A byte-order mark before the first one is dropped.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();

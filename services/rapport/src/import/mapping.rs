@@ -2,11 +2,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// A mapping file: how the rows of a CSV or NDJSON file become events.
+/// What the program of mail is where the mapping has none: the mail's event as it is.
+const MAIL_PROGRAM: &str = ".rows[]";
+
+/// A mapping file: how the rows of a CSV or NDJSON file, or mails, become events.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mapping {
-    /// `csv` or `ndjson`.
+    /// `csv`, `ndjson` or `mail`.
     pub(crate) format: Format,
     /// The events' `source`, unless the program sets one. With the row's hash it is their identity: two mappings
     /// that make different events of one file need two sources.
@@ -33,7 +36,16 @@ pub(crate) struct Mapping {
     /// Columns that are not part of what a row is: a running number, the date of the export.
     #[serde(default)]
     pub(crate) ignore: Vec<String>,
-    /// A jq program: `{key, rows}` in, CloudEvents out.
+    /// Whose mails are sent and not received: our addresses, and our domains with an `@` in front. Mail only.
+    #[serde(default)]
+    pub(crate) ours: Vec<String>,
+    /// How the names of the files end that are taken from a directory; without any, all but those that begin with a
+    /// dot. Mail only.
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
+    /// A jq program: `{key, rows}` in, CloudEvents out. Of mail, the row is the mail's event already, and mail needs no
+    /// program.
+    #[serde(default)]
     pub(crate) program: String,
 }
 
@@ -42,6 +54,8 @@ pub(crate) struct Mapping {
 pub(crate) enum Format {
     Csv,
     Ndjson,
+    /// Mailboxes, maildirs and single messages.
+    Mail,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -74,8 +88,11 @@ impl Mapping {
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, MappingError> {
-        let mapping: Self =
+        let mut mapping: Self =
             toml::from_str(text).map_err(|e| MappingError::Parse { path: String::new(), detail: e.to_string() })?;
+        if mapping.format == Format::Mail && mapping.program.is_empty() {
+            MAIL_PROGRAM.clone_into(&mut mapping.program);
+        }
         match mapping.fault() {
             Some(detail) => Err(MappingError::Invalid { path: String::new(), detail }),
             None => Ok(mapping),
@@ -88,6 +105,22 @@ impl Mapping {
         }
         if self.source.trim().is_empty() {
             return Some("`source` names where the events come from and may not be empty".to_owned());
+        }
+        if self.program.is_empty() {
+            return Some("`program` is missing: it says what event a row becomes".to_owned());
+        }
+        if self.format == Format::Mail
+            && !(self.columns.is_empty() && self.group_by.is_empty() && self.require.is_empty())
+        {
+            return Some("`columns`, `group_by` and `require` are for rows; mail has none".to_owned());
+        }
+        if self.format != Format::Mail && !(self.ours.is_empty() && self.files.is_empty()) {
+            return Some("`ours` and `files` are for mail (`format = \"mail\"`)".to_owned());
+        }
+        if let Some(wrong) = self.ours.iter().find(|address| !address.contains('@')) {
+            return Some(format!(
+                "`ours` holds \"{wrong}\"; it holds addresses (ann@example.com) and domains (@example.com)"
+            ));
         }
         if self.format == Format::Csv && !self.header && self.columns.is_empty() {
             return Some("with `header = false`, `columns` must name the columns".to_owned());
@@ -115,8 +148,13 @@ mod tests {
     fn what_is_wrong_is_said() {
         let base = "format = \"csv\"\nsource = \"s\"\nprogram = \".\"\n";
         assert!(Mapping::parse(base).is_ok());
+        assert!(Mapping::parse("format = \"mail\"\nsource = \"s\"").is_ok());
         for (text, says) in [
-            ("format = \"xml\"", "expected `csv` or `ndjson`"),
+            ("format = \"xml\"", "expected one of `csv`, `ndjson`, `mail`"),
+            ("format = \"csv\"\nsource = \"s\"", "`program` is missing"),
+            ("format = \"mail\"\nsource = \"s\"\ngroup_by = [\"a\"]", "mail has none"),
+            ("format = \"mail\"\nsource = \"s\"\nours = [\"example.com\"]", "domains (@example.com)"),
+            (&format!("{base}ours = [\"@a.example\"]"), "are for mail"),
             ("program = \".\"", "format"),
             (&format!("{base}delimiter = \"ä\""), "one ASCII character"),
             (&format!("{base}header = false"), "must name the columns"),

@@ -1,4 +1,4 @@
-//! `rapport import`: rows of a file to events, by a mapping, once.
+//! `rapport import`: rows of a file, or mails, to events, by a mapping, once.
 //!
 //! ```text
 //! file ── csv | lines ──> rows ──> groups (ids, ordinals) ── program (jq) ──> events     on a thread of its own
@@ -10,9 +10,11 @@
 //! | module | responsibility |
 //! |---|---|
 //! | `mapping` | the mapping file |
+//! | `source` | files, plain or gzip |
+//! | `mail` | mailboxes, maildirs, single messages; in constant memory, whatever is attached |
 //! | `csv`, `lines` | records and lines, in constant memory, with the place of each fault |
 //! | `rows` | a row: its key, its hash, its value |
-//! | `groups` | adjacent rows of one key; ids that a second import finds again |
+//! | `groups`, `ordinals` | adjacent rows of one key; ids that a second import finds again |
 //! | `program`, `moment` | the jq program and its functions for money and dates |
 //! | `known` | which events customer360 has already |
 //! | `run` | the command |
@@ -21,11 +23,14 @@ mod csv;
 mod groups;
 mod known;
 mod lines;
+mod mail;
 mod mapping;
 mod moment;
+mod ordinals;
 mod program;
 mod rows;
 mod run;
+mod source;
 
 pub(crate) use lines::{Line, Lines};
 pub(crate) use run::run;

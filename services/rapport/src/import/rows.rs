@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::csv::{CsvReader, Fault, Record};
 use super::lines::Lines;
 use super::mapping::{Format, Mapping};
+use super::source::wide_text;
 
 /// A longer line of an NDJSON file is refused.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -37,8 +38,8 @@ pub(crate) struct Content {
 pub(crate) enum FileError {
     #[error("the file could not be read: {0}")]
     Read(#[from] io::Error),
-    #[error("line {line}: {detail}")]
-    Header { line: u64, detail: String },
+    #[error("line {line}, column {column}: {detail}")]
+    Header { line: u64, column: u64, detail: String },
 }
 
 /// Reads the rows of a file as its mapping says.
@@ -53,12 +54,24 @@ enum Source<R> {
 }
 
 impl<'m, R: BufRead> Rows<'m, R> {
-    pub(crate) fn open(mapping: &'m Mapping, input: R) -> Result<Self, FileError> {
+    pub(crate) fn open(mapping: &'m Mapping, mut input: R) -> Result<Self, FileError> {
+        if let Some(detail) = wide_text(input.fill_buf()?) {
+            return Err(FileError::Header { line: 1, column: 1, detail: detail.to_owned() });
+        }
         let source = match mapping.format {
             Format::Csv => open_csv(mapping, input)?,
-            Format::Ndjson => Source::Ndjson(Lines::new(input, LINE_BYTES_MAX)),
+            // Mails have a reader of their own.
+            Format::Ndjson | Format::Mail => Source::Ndjson(Lines::new(input, LINE_BYTES_MAX)),
         };
         Ok(Self { mapping, source })
+    }
+
+    /// The line reached, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        match &self.source {
+            Source::Csv { reader, .. } => reader.line(),
+            Source::Ndjson(lines) => lines.number().max(1),
+        }
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Option<Row>> {
@@ -86,14 +99,14 @@ fn open_csv<R: BufRead>(mapping: &Mapping, input: R) -> Result<Source<R>, FileEr
     let (line, names) = if mapping.header { header(&mut reader)? } else { (1, mapping.columns.clone()) };
     let find = |name: &String| names.iter().position(|n| n == name);
     if let Some(twice) = names.iter().enumerate().find_map(|(i, name)| (find(name) != Some(i)).then_some(name)) {
-        return Err(FileError::Header { line, detail: format!("there are two columns named \"{twice}\"") });
+        return Err(FileError::Header { line, column: 1, detail: format!("there are two columns named \"{twice}\"") });
     }
     if let Some(missing) = mapping.require.iter().chain(&mapping.group_by).find(|name| find(name).is_none()) {
         let detail = format!(
             "there is no column \"{missing}\", which the mapping needs; the columns are {}. Is the delimiter another one?",
             names.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ")
         );
-        return Err(FileError::Header { line, detail });
+        return Err(FileError::Header { line, column: 1, detail });
     }
     reader.expect_columns(names.len());
     let key = mapping.group_by.iter().filter_map(find).collect();
@@ -104,11 +117,13 @@ fn open_csv<R: BufRead>(mapping: &Mapping, input: R) -> Result<Source<R>, FileEr
 fn header<R: BufRead>(reader: &mut CsvReader<R>) -> Result<(u64, Vec<String>), FileError> {
     let record = reader.next()?.ok_or_else(|| FileError::Header {
         line: 1,
+        column: 1,
         detail: "the file is empty; its first line should name the columns".to_owned(),
     })?;
     match record.fault {
         Some(fault) => {
-            Err(FileError::Header { line: fault.line, detail: format!("the names of the columns: {}", fault.reason) })
+            let (line, column) = (fault.line, fault.column.unwrap_or(1));
+            Err(FileError::Header { line, column, detail: format!("the names of the columns: {}", fault.reason) })
         }
         None => Ok((record.line, record.cells.into_iter().flatten().collect())),
     }

@@ -1,11 +1,8 @@
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::Position;
-use flate2::read::MultiGzDecoder;
 use serde_json::json;
 use service_kit::Config;
 use tokio::sync::{mpsc, oneshot};
@@ -13,9 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::csv::Fault;
 use super::groups::{self, Event, Groups};
 use super::known::Known;
-use super::mapping::{Mapping, MappingError};
+use super::mail::Mails;
+use super::mapping::{Format, Mapping, MappingError};
 use super::program::Program;
 use super::rows::FileError;
+use super::source;
 use crate::cli::ImportArgs;
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::publish::{Client, Progress, Sender, Verdict, collector_url};
@@ -35,17 +34,18 @@ struct Counts {
     rejected_rows: u64,
 }
 
-/// Imports a file.
+/// Imports a file, or a directory of mail.
 pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
     let mapping = Mapping::load(&args.mapping).map_err(|error| {
         let exit = if matches!(error, MappingError::Read { .. }) { Exit::BadInput } else { Exit::Configuration };
         Failure::new(exit, error)
     })?;
     let read = Arc::new(AtomicU64::new(0));
-    let (file, total) = open(&args.file, read.clone())?;
+    let total = length(&mapping, &args.file)?;
     let (sender, groups) = mpsc::channel(GROUPS_AHEAD_MAX);
     let (opened, open) = oneshot::channel();
-    let reading = tokio::task::spawn_blocking(move || read_groups(&mapping, file, opened, &sender));
+    let reader = Reader { file: args.file.clone(), read: read.clone(), opened, groups: sender };
+    let reading = tokio::task::spawn_blocking(move || reader.run(&mapping));
     // What is wrong with the mapping or the file as a whole is told before anything is waited for.
     if open.await.is_err() {
         reading.await.or_exit(Exit::Internal)?.map_err(|reading| unusable(args, reading))?;
@@ -54,11 +54,11 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
 
     let log = ops::open_log(config).await?;
     let ends = log.ends().await.or_exit(Exit::Unavailable)?;
-    let known = Known::open(ops::connect(config, ops::STATEMENT_TIMEOUT).await?, &ends).await?;
+    let known = Known::open(ops::connect(config, ops::STATEMENT_TIMEOUT).await?, &ends).await.map_err(again)?;
     let client = Client::new(&collector_url(config, args.url.as_deref()), args.dry_run)?;
     let progress = Progress::new("import", total);
     let mut import = Import {
-        file: &args.file,
+        file: args.file.display().to_string().into(),
         known,
         sender: Sender::new(client),
         progress,
@@ -72,6 +72,11 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
     let (counts, position) = import.finish().await?;
     tell(args, &counts, position.as_ref());
     if counts.rejected > 0 { Err(Failure::told(Exit::BadInput)) } else { Ok(()) }
+}
+
+/// PostgreSQL went away in the middle. What has been published stays, and is known the next time.
+fn again(failure: Failure) -> Failure {
+    failure.with_advice("what has been imported is kept: run it again once PostgreSQL is back")
 }
 
 fn unusable(args: &ImportArgs, reading: Reading) -> Failure {
@@ -107,28 +112,62 @@ enum Reading {
     File(FileError),
 }
 
-/// Reads the file to its end. `opened` is told once mapping and file are understood.
-fn read_groups(
-    mapping: &Mapping,
-    file: impl BufRead,
+/// Reads a file to its end, on a thread of its own.
+struct Reader {
+    file: PathBuf,
+    read: Arc<AtomicU64>,
+    /// Is told once mapping and file are understood.
     opened: oneshot::Sender<()>,
-    groups: &mpsc::Sender<groups::Outcome>,
-) -> Result<(), Reading> {
-    let program = Program::compile(&mapping.program).map_err(Reading::Program)?;
-    let mut source = Groups::open(mapping, program, file).map_err(Reading::File)?;
-    // Nobody listens any more: then nobody takes groups either.
-    let _ = opened.send(());
-    while let Some(outcome) = source.next().map_err(Reading::File)? {
-        if groups.blocking_send(outcome).is_err() {
-            // The other side has given up and says why.
-            break;
-        }
-    }
-    Ok(())
+    groups: mpsc::Sender<groups::Outcome>,
 }
 
-struct Import<'a> {
-    file: &'a Path,
+impl Reader {
+    fn run(self, mapping: &Mapping) -> Result<(), Reading> {
+        let Self { file, read, opened, groups } = self;
+        let program = Program::compile(&mapping.program).map_err(Reading::Program)?;
+        // When nobody listens any more, nobody takes groups either, and the other side says why.
+        let send = |outcome| groups.blocking_send(outcome).is_ok();
+        if mapping.format == Format::Mail {
+            let mut mails = Mails::new(mapping, program, &file, read);
+            let _ = opened.send(());
+            while mails.next().is_some_and(&send) {}
+            return Ok(());
+        }
+        let (input, _) = source::open(&file, read).map_err(|e| Reading::File(e.into()))?;
+        let mut source = Groups::open(mapping, program, input).map_err(Reading::File)?;
+        let _ = opened.send(());
+        loop {
+            let outcome = match source.next() {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => return Ok(()),
+                // What was read before goes in.
+                Err(error) => {
+                    send(groups::Outcome::broken_off(source.line(), &error));
+                    return Ok(());
+                }
+            };
+            if !send(outcome) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The input's bytes on disk, where that is one number. The path is there then.
+fn length(mapping: &Mapping, path: &Path) -> Outcome<Option<u64>> {
+    let unreadable = |e: &dyn std::fmt::Display| {
+        Failure::new(Exit::BadInput, format_args!("{} cannot be read: {e}", path.display()))
+    };
+    let metadata = std::fs::metadata(path).map_err(|e| unreadable(&e))?;
+    if metadata.is_dir() && mapping.format != Format::Mail {
+        return Err(unreadable(&"it is a directory; only mail is read from directories"));
+    }
+    Ok(metadata.is_file().then_some(metadata.len()))
+}
+
+struct Import {
+    /// The path that was named.
+    file: Arc<str>,
     known: Known,
     sender: Sender<Sent>,
     progress: Progress,
@@ -138,22 +177,24 @@ struct Import<'a> {
 }
 
 /// What is kept of an event that is under way.
-#[derive(Clone, Copy)]
 struct Sent {
+    file: Arc<str>,
     line: u64,
     rows: u64,
 }
 
-impl Import<'_> {
+impl Import {
     async fn take(&mut self, mut groups: mpsc::Receiver<groups::Outcome>) -> Outcome {
         while let Some(outcome) = groups.recv().await {
+            let file = outcome.file.unwrap_or_else(|| self.file.clone());
+            self.counts.known += outcome.repeated;
             match outcome.events {
                 Ok(events) => {
                     for event in events {
-                        self.asked.push((Sent { line: event.line, rows: outcome.rows }, event));
+                        self.asked.push((Sent { file: file.clone(), line: event.line, rows: outcome.rows }, event));
                     }
                 }
-                Err(faults) => reject(self.file, &self.progress, &mut self.counts, outcome.rows, &faults),
+                Err(faults) => reject(&file, &self.progress, &mut self.counts, outcome.rows, &faults),
             }
             if self.asked.len() >= ASKED_MAX {
                 self.ask().await?;
@@ -166,15 +207,13 @@ impl Import<'_> {
     async fn ask(&mut self) -> Outcome {
         let asked = std::mem::take(&mut self.asked);
         let ids: Vec<_> = asked.iter().map(|(_, event)| event.event_id).collect();
-        let known = self.known.of(&ids).await?;
-        let Self { file, sender, progress, counts, .. } = self;
+        let known = self.known.of(&ids).await.map_err(again)?;
+        let Self { sender, progress, counts, .. } = self;
         for (sent, event) in asked {
             if known.contains(&event.event_id) {
                 counts.known += 1;
             } else {
-                sender
-                    .push(sent, event.json, &mut |sent, verdict| judge(file, progress, counts, sent, verdict))
-                    .await?;
+                sender.push(sent, event.json, &mut |sent, verdict| judge(progress, counts, &sent, verdict)).await?;
             }
         }
         let read = self.read.load(Ordering::Relaxed);
@@ -184,53 +223,29 @@ impl Import<'_> {
     }
 
     async fn finish(self) -> Outcome<(Counts, Option<Position>)> {
-        let Self { file, sender, progress, mut counts, .. } = self;
-        let position = sender.finish(&mut |sent, verdict| judge(file, &progress, &mut counts, sent, verdict)).await?;
+        let Self { sender, progress, mut counts, .. } = self;
+        let position = sender.finish(&mut |sent, verdict| judge(&progress, &mut counts, &sent, verdict)).await?;
         progress.finish();
         Ok((counts, position))
     }
 }
 
-fn judge(file: &Path, progress: &Progress, counts: &mut Counts, sent: Sent, verdict: Verdict) {
+fn judge(progress: &Progress, counts: &mut Counts, sent: &Sent, verdict: Verdict) {
     match verdict {
         Verdict::Accepted { .. } => counts.new += 1,
         Verdict::Rejected { reasons } => {
             let fault = Fault { line: sent.line, column: None, reason: reasons.join("; ") };
-            reject(file, progress, counts, sent.rows, &[fault]);
+            reject(&sent.file, progress, counts, sent.rows, &[fault]);
         }
     }
 }
 
-fn reject(file: &Path, progress: &Progress, counts: &mut Counts, rows: u64, faults: &[Fault]) {
+fn reject(file: &str, progress: &Progress, counts: &mut Counts, rows: u64, faults: &[Fault]) {
     counts.rejected += 1;
     counts.rejected_rows += rows;
     for fault in faults {
         let column = fault.column.map(|c| format!(":{c}")).unwrap_or_default();
         let group = if rows > 1 { format!(" (rejects its group of {rows} rows)") } else { String::new() };
-        progress.note(&format!("{}:{}{column}: {}{group}", file.display(), fault.line, fault.reason));
-    }
-}
-
-/// A file's content, unpacked where it is gzip, and its length on disk. `read` counts the bytes taken from it.
-fn open(path: &Path, read: Arc<AtomicU64>) -> Outcome<(Box<dyn BufRead + Send>, Option<u64>)> {
-    let unreadable =
-        |e: std::io::Error| Failure::new(Exit::BadInput, format_args!("{} cannot be read: {e}", path.display()));
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|m| m.len());
-    let mut input = BufReader::new(Counted { file, read });
-    let packed = input.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
-    Ok(if packed { (Box::new(BufReader::new(MultiGzDecoder::new(input))), length) } else { (Box::new(input), length) })
-}
-
-struct Counted {
-    file: File,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let bytes = self.file.read(buffer)?;
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(bytes)
+        progress.note(&format!("{file}:{}{column}: {}{group}", fault.line, fault.reason));
     }
 }

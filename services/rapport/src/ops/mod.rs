@@ -5,12 +5,16 @@
 //! | `status` | where each read model stands |
 //! | `log_read` | the log as CloudEvents |
 //! | `rejected`, `dead_letters` | what was refused, and why |
+//! | `report` | the reports of the query service |
+//! | `doctor` | whether Kafka, PostgreSQL and this machine are as they should be |
 //! | `digest` | one digest a view and one for the model |
 
 mod dead_letters;
 mod digest;
+mod doctor;
 mod log_read;
 mod rejected;
+mod report;
 mod status;
 
 use std::str::FromStr;
@@ -28,8 +32,10 @@ use crate::say;
 
 pub(crate) use dead_letters::dead_letters;
 pub(crate) use digest::digest;
+pub(crate) use doctor::doctor;
 pub(crate) use log_read::log_read;
 pub(crate) use rejected::rejected;
+pub(crate) use report::report;
 pub(crate) use status::status;
 
 /// How long a command waits for Kafka or PostgreSQL.

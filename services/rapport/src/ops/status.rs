@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{STATEMENT_TIMEOUT, connect, is_undefined, log_options, rejected};
 use crate::cli::Output;
-use crate::failure::{Exit, OrExit, Outcome};
+use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::say;
 
 /// A partition of a live generation; no partition before its projector has started.
@@ -59,7 +59,7 @@ struct LogState {
     rejected: i64,
 }
 
-/// `rapport status`.
+/// `rapport status`. Without Kafka it shows what PostgreSQL knows, and ends as something that could not be reached.
 pub(crate) async fn status(config: &Config, output: Output) -> Outcome {
     let mut database = connect(config, STATEMENT_TIMEOUT).await?;
     let rows: Vec<Place> = match sqlx::query_as(include_str!("../../sql/status.sql")).fetch_all(&mut database).await {
@@ -90,7 +90,7 @@ pub(crate) async fn status(config: &Config, output: Output) -> Outcome {
     } else {
         print(&document);
     }
-    Ok(())
+    if known.is_some() { Ok(()) } else { Err(Failure::told(Exit::Unavailable)) }
 }
 
 async fn log_state(config: &Config) -> Outcome<Result<LogState, LogError>> {

@@ -3,6 +3,7 @@
 mod client;
 mod sender;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -27,11 +28,40 @@ pub(crate) fn collector_url(config: &Config, named: Option<&str>) -> String {
     named.map_or_else(|| format!("http://{}", config.listen(config.ports().collector_http)), str::to_owned)
 }
 
+/// Lines that are wrong in one way and told one by one: beyond these they are counted.
+const ALIKE_TOLD_MAX: u64 = 20;
+
+/// Ways to be wrong that are told apart; those beyond are one.
+const WAYS_MAX: usize = 100;
+
 #[derive(Default)]
 struct Counts {
     accepted: u64,
     rejected: u64,
     warned: u64,
+}
+
+/// How often lines were unreadable in which way: of a file that is no NDJSON at all, nobody reads ten thousand lines.
+#[derive(Default)]
+struct Alike {
+    counts: BTreeMap<String, u64>,
+}
+
+impl Alike {
+    /// Whether to tell of one more.
+    fn tells(&mut self, reason: &str) -> bool {
+        // Places differ from line to line.
+        let way: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let known = self.counts.contains_key(&way) || self.counts.len() < WAYS_MAX;
+        let count = self.counts.entry(if known { way } else { String::new() }).or_default();
+        *count += 1;
+        *count <= ALIKE_TOLD_MAX
+    }
+
+    /// How many were counted and not told.
+    fn untold(&self) -> u64 {
+        self.counts.values().map(|count| count.saturating_sub(ALIKE_TOLD_MAX)).sum()
+    }
 }
 
 /// Publishes a file or the standard input.
@@ -42,6 +72,7 @@ pub(crate) async fn run(config: &Config, args: &PublishArgs) -> Outcome {
     let mut progress = Progress::new("publish", total);
     let mut counts = Counts::default();
     let mut bytes = 0;
+    let mut alike = Alike::default();
     let told = |counts: &mut Counts, progress: &Progress, line: u64, verdict: Verdict| match verdict {
         Verdict::Accepted { warnings } => {
             counts.accepted += 1;
@@ -58,7 +89,10 @@ pub(crate) async fn run(config: &Config, args: &PublishArgs) -> Outcome {
             continue;
         }
         match fault(&line) {
-            Some(reason) => told(&mut counts, &progress, line.number, Verdict::Rejected { reasons: vec![reason] }),
+            Some(reason) if alike.tells(&reason) => {
+                told(&mut counts, &progress, line.number, Verdict::Rejected { reasons: vec![reason] });
+            }
+            Some(_) => counts.rejected += 1,
             None => {
                 sender
                     .push(line.number, line.bytes, &mut |line, verdict| told(&mut counts, &progress, line, verdict))
@@ -69,6 +103,13 @@ pub(crate) async fn run(config: &Config, args: &PublishArgs) -> Outcome {
     }
     let position = sender.finish(&mut |line, verdict| told(&mut counts, &progress, line, verdict)).await?;
     progress.finish();
+    let untold = alike.untold();
+    if untold > 0 {
+        let file = args.file.display();
+        say::note(format_args!(
+            "{file}: {untold} more lines are unreadable in the same ways; is it CloudEvents, one a line?"
+        ));
+    }
     tell(args, &counts, position.as_ref());
     if counts.rejected > 0 { Err(Failure::told(Exit::BadInput)) } else { Ok(()) }
 }
@@ -128,4 +169,24 @@ fn open(path: &Path) -> Outcome<(Box<dyn Read + Send>, Option<u64>)> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::BadInput, format_args!("{} cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_in_one_way_is_told_a_few_times() {
+        let mut alike = Alike::default();
+        let told =
+            (0..10_000).filter(|n| alike.tells(&format!("not JSON at column {n}: expected value"))).count() as u64;
+        assert_eq!((told, alike.untold()), (ALIKE_TOLD_MAX, 10_000 - ALIKE_TOLD_MAX));
+        assert!(alike.tells("not valid UTF-8 at byte 1"), "another way is told");
+        // However many ways there are, memory has an end.
+        let ways = |n: usize| "x".repeat(n + 1);
+        (0..10 * WAYS_MAX).for_each(|n| {
+            alike.tells(&ways(n));
+        });
+        assert_eq!(alike.counts.len(), WAYS_MAX + 1);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock the data directory -> end what a killed run left -> check the ports -> fetch -> Kafka and PostgreSQL
-//!   -> the services -> wait until each is ready -> say where it all is -> watch
+//!   -> the services -> wait until each is ready -> say where it all is -> load the demo, if asked for -> watch
 //! Ctrl-C or a closed terminal: the services, then Kafka and PostgreSQL; a second Ctrl-C: at once
 //! ```
 //!
@@ -10,10 +10,13 @@
 //! `kill -9` of this one leaves.
 
 mod child;
+mod demo;
 mod places;
 mod screen;
 mod servers;
 mod watch;
+
+pub(crate) use places::ports;
 
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
@@ -27,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::SettingFlags;
+use crate::cli::{SettingFlags, UpArgs};
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::http;
 use child::{Launcher, SERVICES, Service};
@@ -49,7 +52,7 @@ struct Stop {
 }
 
 /// Runs until Ctrl-C, SIGTERM, a closed terminal, or something that starting again cannot help.
-pub(crate) async fn run(config: &Config, flags: &SettingFlags) -> Outcome {
+pub(crate) async fn run(config: &Config, flags: &SettingFlags, args: UpArgs) -> Outcome {
     let screen = Screen::new();
     let stop = Stop::default();
     listen_for_signals(&stop, hangup_is_ignored())?;
@@ -70,7 +73,8 @@ pub(crate) async fn run(config: &Config, flags: &SettingFlags) -> Outcome {
             servers.spawn(watch::server(server, screen.clone(), servers_stop.clone()));
         }
         let launcher = Launcher::new(flags, &data_dir.path, screen.clone())?;
-        result = Box::pin(services(config, launcher, &mut servers, &stop)).await;
+        let demo = args.demo.then(|| demo::load(config, &screen));
+        result = Box::pin(services(config, launcher, demo, &mut servers, &stop)).await;
     }
     servers_stop.gently.cancel();
     while let Some(ended) = servers.join_next().await {
@@ -115,8 +119,15 @@ fn stack(error: StackError) -> Failure {
     Failure::of(exit, error)
 }
 
-/// Runs the services until the stop, and ends them.
-async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Outcome>, stop: &Stop) -> Outcome {
+/// Runs the services until the stop, and ends them. `demo`: what to do beside once all are ready; it is broken off by
+/// the stop, and begun anew by the next run.
+async fn services(
+    config: &Config,
+    launcher: Launcher,
+    demo: Option<impl Future<Output = ()>>,
+    servers: &mut JoinSet<Outcome>,
+    stop: &Stop,
+) -> Outcome {
     let screen = launcher.screen().clone();
     // All of them listen on one address of this machine.
     let http = http::builder(&admin_url(config, &SERVICES[0])).build().or_exit(Exit::Internal)?;
@@ -127,6 +138,12 @@ async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Out
     }
     let mut result = Ok(());
     let mut announced = false;
+    let mut demo_left = demo.is_some();
+    let mut demo = Box::pin(async {
+        if let Some(demo) = demo {
+            demo.await;
+        }
+    });
     let mut ready = Box::pin(all_ready(&http, config, &screen));
     loop {
         tokio::select! {
@@ -134,6 +151,7 @@ async fn services(config: &Config, launcher: Launcher, servers: &mut JoinSet<Out
                 announced = true;
                 places::announce(config, &screen);
             }
+            () = &mut demo, if announced && demo_left && !stop.gently.is_cancelled() => demo_left = false,
             Some(ended) = running.join_next() => {
                 // One that does not come back takes the others along: half a Rapport helps nobody.
                 result = result.and(ended.or_exit(Exit::Internal).flatten());

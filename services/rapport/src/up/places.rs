@@ -4,7 +4,7 @@ use super::child::SERVICES;
 use super::screen::Screen;
 
 /// The ports of this machine that will be listened on, and by whom.
-pub(super) fn ports(config: &Config) -> Vec<(&'static str, u16)> {
+pub(crate) fn ports(config: &Config) -> Vec<(&'static str, u16)> {
     let ports = config.ports();
     let mut all = vec![("collector", ports.collector_http), ("query", ports.query)];
     all.extend(SERVICES.map(|service| (service.name, (service.admin_port)(&ports))));

@@ -71,6 +71,10 @@ fn check(arguments: &[&str], variables: &[(&str, &str)], exit: i32, says: &str) 
     std::fs::write(dir.path().join("bad.toml"), "source = 1").expect("written");
     std::fs::write(dir.path().join("endless.toml"), "format = \"csv\"\nsource = \"s\"\nprogram = \"{ a: \"")
         .expect("written");
+    std::fs::write(dir.path().join("rows.toml"), "format = \"csv\"\nsource = \"s\"\nprogram = \".\"").expect("written");
+    std::fs::write(dir.path().join("mail.toml"), "format = \"mail\"\nsource = \"s\"").expect("written");
+    let wide: Vec<u8> = "a,b\n1,2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(dir.path().join("wide.csv"), wide).expect("written");
     std::fs::write(dir.path().join("kafka.toml"), "[kafka]\nno.such.property = 1").expect("written");
     std::fs::create_dir(dir.path().join("exports")).expect("made");
     std::fs::write(dir.path().join("rows.csv"), "a,b\n1,2\n").expect("written");
@@ -105,6 +109,12 @@ fn exit_codes() {
     check(&["import", "rows.csv", "--mapping", "none.toml"], &nowhere, 65, "none.toml");
     check(&["import", "rows.csv", "--mapping", "bad.toml"], &nowhere, 78, "bad.toml");
     check(&["import", "rows.csv", "--mapping", "endless.toml"], &nowhere, 78, "line 1 of the program");
+    check(&["import", "none.csv", "--mapping", "mail.toml"], &nowhere, 65, "none.csv cannot be read");
+    check(&["import", "exports", "--mapping", "rows.toml"], &nowhere, 65, "only mail is read from directories");
+    check(&["import", "wide.csv", "--mapping", "rows.toml"], &nowhere, 65, "line 1, column 1: the file is UTF-16");
+    check(&["import", "exports", "--mapping", "mail.toml"], &nowhere, 69, "Kafka at 127.0.0.1:1");
+    check(&["doctor"], &nowhere, 69, "remedy: start it");
+    check(&["doctor", "--json"], &nowhere, 69, "\"state\": \"unreachable\"");
     check(&["log", "read", "--from", "yesterday"], &nowhere, 65, "RFC 3339");
     check(&["log", "read", "--subject", "ann"], &nowhere, 65, "kind:value");
 }

@@ -52,3 +52,54 @@ async fn a_log_of_one_copy_is_warned_of_before_it_is_created() {
         assert_eq!(said.contains("replication is 1"), warns, "{said}");
     }
 }
+
+/// Where both servers answer, what they do not have yet is a finding; nothing is changed by asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_finds_what_is_missing() {
+    let backbone = test_kit::backbone().await;
+    let url = test_kit::postgres().await;
+    let (topic, rejected) = (backbone.topic("interactions"), backbone.topic("rejected"));
+    let settings = [
+        ("RAPPORT_KAFKA", backbone.kafka.as_str()),
+        ("RAPPORT_DATABASE_URL", &url),
+        ("RAPPORT_TOPIC", &topic),
+        ("RAPPORT_REJECTED_TOPIC", &rejected),
+    ];
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let base = port_base();
+    for _ in 0..2 {
+        let output = rapport(&["doctor", "--json", "--port-base", &base], &settings, dir.path());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let report: serde_json::Value = serde_json::from_str(&said).expect("one JSON document");
+        let of = |name: &str| {
+            let checks = report["checks"].as_array().into_iter().flatten();
+            let found = checks.into_iter().find(|check| check["check"] == name);
+            found.unwrap_or_else(|| panic!("{name}: {said}"))["state"].as_str().map(str::to_owned)
+        };
+        for (check, state) in [
+            ("Kafka", "ok"),
+            (&*format!("topic {topic}"), "finding"),
+            (&*format!("topic {rejected}"), "finding"),
+            ("PostgreSQL", "ok"),
+            ("PostgreSQL, rights", "ok"),
+            ("PostgreSQL's clock", "ok"),
+            ("the collector's clock", "skipped"),
+            (&*format!("port {base} (collector)"), "ok"),
+        ] {
+            assert_eq!(of(check).as_deref(), Some(state), "{check}: {said}");
+        }
+    }
+}
+
+/// Without Kafka `status` shows what PostgreSQL knows, and does not end as if all were well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_without_kafka_is_not_all_of_it() {
+    let url = test_kit::postgres().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = [("RAPPORT_KAFKA", "127.0.0.1:1"), ("RAPPORT_DATABASE_URL", &*url)];
+    let output = rapport(&["status", "--json"], &settings, dir.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("\"log_end_unknown\": \"Kafka at 127.0.0.1:1"), "{said}");
+}

@@ -17,6 +17,11 @@ pub fn event_id(source: &str, id: &str) -> EventId {
     v5(Uuid::NAMESPACE_URL, &name)
 }
 
+/// UUIDv5 in the URL namespace, of a text that is too long to stand for itself.
+pub fn name_id(name: &str) -> Uuid {
+    v5(Uuid::NAMESPACE_URL, name.as_bytes())
+}
+
 /// UUIDv5 (RFC 9562): some of them are computed for every event in every model, with the processor's own SHA-1 where it
 /// has one.
 fn v5(namespace: Uuid, name: &[u8]) -> Uuid {

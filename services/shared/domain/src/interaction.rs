@@ -32,7 +32,7 @@ pub struct Interaction {
     pub groups: Vec<Identifier>,
     /// Others involved: sorted, each once, linking kinds only.
     pub participants: Vec<Identifier>,
-    /// The entities it names, in its data or as `correlationid`: sorted, each once.
+    /// The entities it names, in its data or as `correlationid`, and its session ([`SESSION`]): sorted, each once.
     pub entities: Vec<Entity>,
     /// What was published.
     pub wire: v1::Interaction,
@@ -62,9 +62,14 @@ impl Subject {
 pub struct Brief<'w>(&'w v1::Interaction);
 
 impl Brief<'_> {
-    /// Whether it names an entity of such a kind, in its data or as `correlationid`.
+    /// Whether it names an entity of such a kind, as [`Interaction::entities`] has them.
     pub fn names(&self, of: impl Fn(&str) -> bool) -> bool {
         entity_texts(self.0).iter().any(|(kind, _)| of(kind))
+    }
+
+    /// What it says, before anything is made of it.
+    pub fn data(&self) -> Option<&v1::interaction::Data> {
+        self.0.data.as_ref()
     }
 
     /// Whether it takes back another event.
@@ -104,6 +109,9 @@ pub const ENTITY_KINDS: &[&str] = &[
     "meeting",
     "visit",
 ];
+
+/// The kind of entity that a session on the web site is. Nobody owns one, and an event belongs to nobody because of it.
+pub const SESSION: &str = "session";
 
 /// A record that is no interaction of ours. It goes to the dead letters.
 #[derive(Debug, thiserror::Error)]
@@ -207,6 +215,11 @@ impl Interaction {
         }
     }
 
+    /// The entities that have an owner: all but the session.
+    pub fn owned_entities(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.iter().filter(|e| e.kind != SESSION)
+    }
+
     /// The key of an entity of this kind named by the event, if any (of two, the first in order).
     pub fn entity(&self, kind: &str) -> Option<&str> {
         self.entities.iter().find(|e| e.kind == kind).map(|e| e.key.as_str())
@@ -246,7 +259,22 @@ fn admit(wire: &v1::Interaction) -> Result<(&str, &str), DecodeError> {
     Ok((source, id))
 }
 
-/// The entities it names, in its data or as `correlationid`, as they stand there.
+/// The session of an event that may lead to an order: a product seen, a cart changed, a step of the checkout, an order.
+/// Pages and searches are most of a log and nothing is counted by their session: they name none here. An id that is empty,
+/// or longer than an index entry may be, names none either.
+pub fn session(wire: &v1::Interaction) -> Option<&str> {
+    use v1::interaction::Data;
+    let id = match wire.data.as_ref()? {
+        Data::WebProductViewed(body) => &body.session_id,
+        Data::WebCartChanged(body) => &body.session_id,
+        Data::WebCheckoutStepReached(body) => &body.session_id,
+        Data::OrderPlaced(body) => &body.session_id,
+        _ => return None,
+    };
+    id.as_deref().filter(|id| !id.is_empty() && id.len() <= IDENTIFIER_BYTES_MAX)
+}
+
+/// The entities it names, in its data or as `correlationid`, as they stand there, and its session.
 fn entity_texts(wire: &v1::Interaction) -> Vec<(&'static str, &str)> {
     let mut entities = wire.entities();
     if let Some((kind, key)) = wire.correlation_id.as_deref().and_then(|c| c.split_once(':'))
@@ -254,6 +282,7 @@ fn entity_texts(wire: &v1::Interaction) -> Vec<(&'static str, &str)> {
     {
         entities.push((kind, key));
     }
+    entities.extend(session(wire).map(|id| (SESSION, id)));
     entities.retain(|(_, key)| !key.is_empty());
     entities
 }
@@ -358,6 +387,25 @@ mod tests {
         let brief = asked(false, &["call"]);
         assert_eq!((brief.event_id, brief.copy_order()), (whole.event_id, whole.copy_order()));
         assert_eq!((brief.entities.len(), brief.subject, brief.wire.subject), (0, None, None));
+    }
+
+    #[test]
+    fn sessions_of_what_may_lead_to_an_order() {
+        let long = "s".repeat(IDENTIFIER_BYTES_MAX + 1);
+        for (kind, data, session) in [
+            ("web.product.viewed", r#"{"sku":"A","session_id":"s1"}"#, Some("s1")),
+            ("web.cart.changed", r#"{"op":"emptied","session_id":"s1"}"#, Some("s1")),
+            ("web.checkout.step_reached", r#"{"step":"1","session_id":"s1"}"#, Some("s1")),
+            ("order.placed", r#"{"order_id":"1","lines":[],"session_id":"s1"}"#, Some("s1")),
+            ("web.page.viewed", r#"{"url":"https://shop.example/","session_id":"s1"}"#, None),
+            ("web.product.viewed", r#"{"sku":"A"}"#, None),
+            ("web.product.viewed", r#"{"sku":"A","session_id":""}"#, None),
+            ("web.product.viewed", &format!(r#"{{"sku":"A","session_id":"{long}"}}"#), None),
+        ] {
+            let told = Interaction::decode(&event(kind, "", data), 5, &NAMESPACE).expect("nothing is refused");
+            assert_eq!(told.entity(SESSION), session, "{kind} {data}");
+            assert!(told.owned_entities().all(|e| e.kind == "order"), "{kind}: a session has no owner");
+        }
     }
 
     #[test]

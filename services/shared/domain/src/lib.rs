@@ -24,7 +24,7 @@ pub mod stamp;
 pub mod time;
 
 pub use identifier::{Identifier, Kind};
-pub use ids::{EventId, Namespace};
+pub use ids::{EventId, Namespace, name_id};
 pub use interaction::{Brief, Entity, Interaction, Subject};
 pub use position::Position;
 pub use stamp::Stamp;

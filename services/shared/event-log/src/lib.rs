@@ -10,12 +10,14 @@
 //! | [`record`] | a record read, a record to append, their headers |
 //! | [`appender`] | appending with an answer for each record, one wake-up a request |
 //! | [`reader`] | following partitions from given offsets, without a consumer group |
+//! | [`inspect`] | what a cluster says of the topics, for operators |
 //! | [`range`] | a stretch of the log, from a time or the beginning to its end |
 //! | `client` | the consuming client: quiet where nothing is wrong |
 
 pub mod appender;
 mod client;
 pub mod error;
+pub mod inspect;
 pub mod log;
 pub mod range;
 pub mod reader;
@@ -23,6 +25,7 @@ pub mod record;
 
 pub use appender::{AppendError, Appender, AppenderOptions};
 pub use error::LogError;
+pub use inspect::{ClusterState, TopicState, inspect};
 pub use log::{Log, LogOptions, Topic, Watermarks};
 pub use range::{RangeReader, Start};
 pub use reader::{Fetched, ReadError, Reader};

@@ -21,7 +21,7 @@ use crate::reader;
 use crate::record::{LOG_CREATED_TYPE, NewRecord, Record};
 
 /// One answer of the brokers is waited for this long.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries while the cluster or the topic is not there yet.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Events of a client's connections dropped at once.
@@ -89,7 +89,7 @@ impl LogOptions {
         }
     }
 
-    fn unreachable(&self, reason: impl ToString) -> LogError {
+    pub(crate) fn unreachable(&self, reason: impl ToString) -> LogError {
         LogError::Unreachable { brokers: self.brokers.clone(), reason: reason.to_string() }
     }
 }
@@ -334,7 +334,7 @@ async fn missing_topics(options: &LogOptions) -> Result<Vec<Topic>, LogError> {
     .await
 }
 
-fn asker(options: &LogOptions) -> Result<Client, LogError> {
+pub(crate) fn asker(options: &LogOptions) -> Result<Client, LogError> {
     // Without a group id no consumer group is ever joined; the client only answers questions.
     options
         .client(&[], &[("enable.auto.commit", "false")])

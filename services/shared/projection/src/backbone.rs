@@ -8,7 +8,7 @@ const MIGRATIONS: &[(i32, &str)] =
 const ROLES: &str = include_str!("../sql/backbone/roles.sql");
 
 /// Held while schemas are created, so that services that start together do it one after another.
-pub(crate) const SETUP_LOCK_KEY: i64 = 7_265_677_081;
+pub const SETUP_LOCK_KEY: i64 = 7_265_677_081;
 
 /// Lets one at a time set things up, until its transaction ends; it is on disk then. Whoever is stopped in the middle of
 /// it holds the others up for half a minute and not for ever.

@@ -213,7 +213,10 @@ fn is_kind<B: Bounded>(entity: &Entity) -> bool {
 
 /// The planner must not read a whole table because it was small when it was last analyzed: every statement here looks
 /// up keys.
-async fn prefer_indexes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// What PostgreSQL says.
+pub async fn prefer_indexes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     const SQL: &str = "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
         set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)";
     sqlx::query(SQL).execute(connection).await?;

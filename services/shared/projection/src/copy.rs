@@ -134,6 +134,19 @@ impl CopyBuffer {
         self.array(2950, values, |value| value.as_bytes().as_slice())
     }
 
+    /// `bigint[]`.
+    pub fn put_i64_array(&mut self, values: &[i64]) -> &mut Self {
+        let values: Vec<[u8; 8]> = values.iter().map(|value| value.to_be_bytes()).collect();
+        self.array(20, &values, <[u8; 8]>::as_slice)
+    }
+
+    /// `timestamptz[]`, each from microseconds since 1970 UTC.
+    pub fn put_timestamptz_array(&mut self, micros: &[i64]) -> &mut Self {
+        let since_2000 = |at: &i64| at.saturating_sub(EPOCH_2000_MICROS).to_be_bytes();
+        let values: Vec<[u8; 8]> = micros.iter().map(since_2000).collect();
+        self.array(1184, &values, <[u8; 8]>::as_slice)
+    }
+
     /// The value, or NULL: `buffer.put_opt(total, CopyBuffer::put_i64)`.
     pub fn put_opt<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
         match value {

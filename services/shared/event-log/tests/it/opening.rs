@@ -94,3 +94,23 @@ async fn a_topic_of_others_is_refused() {
         assert!(matches!(error, LogError::NotALog { .. }), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_tells_of_the_topics() {
+    let options = setup::options().await;
+    let empty = event_log::inspect(&options).await.expect("it answers");
+    assert!(empty.brokers > 0 && empty.topics.is_empty(), "{empty:?}");
+    Log::open_or_create(&options).await.expect("it is created");
+    let state = event_log::inspect(&options).await.expect("it answers");
+    let found: Vec<_> = state.topics.iter().map(|t| (t.topic, t.partitions, t.replicas, t.in_sync)).collect();
+    assert_eq!(found, [(Topic::Log, 3, 1, 1), (Topic::Rejected, 1, 1, 1)]);
+    for topic in &state.topics {
+        let settings = topic.settings.as_ref().expect("it tells them");
+        let of = |name: &str| settings.get(name).map(String::as_str);
+        assert_eq!((of("retention.ms"), of("cleanup.policy")), (Some("-1"), Some("delete")));
+        assert!(topic.leaderless.is_empty());
+    }
+    let away = LogOptions::new("127.0.0.1:1");
+    let error = event_log::inspect(&away).await.expect_err("nobody listens");
+    assert!(matches!(error, LogError::Unreachable { .. }), "{error}");
+}

@@ -57,6 +57,22 @@ async fn every_type_comes_out_as_it_went_in() {
 }
 
 #[tokio::test]
+async fn arrays_of_numbers_and_times() {
+    let url = test_kit::postgres().await;
+    let mut connection = projection::database::connect(&url, "test").await.expect("the database answers");
+    let create = "CREATE TABLE a (n integer, b bigint[], t timestamptz[])";
+    sqlx::raw_sql(create).execute(&mut connection).await.expect("the table is created");
+    let mut buffer = CopyBuffer::new(3);
+    buffer.begin_row().put_i32(1).put_i64_array(&[-1, i64::MAX]).put_timestamptz_array(&[0, 1_772_438_400_000_001]);
+    buffer.begin_row().put_i32(2).put_i64_array(&[]).put_timestamptz_array(&[]);
+    assert_eq!(copy_in(&mut connection, "COPY a FROM STDIN BINARY", buffer).await.expect("the rows are taken"), 2);
+    let sql = "SELECT b::text || (t::timestamp[])::text FROM a ORDER BY n";
+    let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("read");
+    let first = "{-1,9223372036854775807}{\"1970-01-01 00:00:00\",\"2026-03-02 08:00:00.000001\"}";
+    assert_eq!(rows, [first, "{}{}"]);
+}
+
+#[tokio::test]
 async fn numerics_keep_their_digits() {
     let url = test_kit::postgres().await;
     let mut connection = projection::database::connect(&url, "test").await.expect("the database answers");

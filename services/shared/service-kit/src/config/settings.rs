@@ -109,7 +109,13 @@ pub const SETTINGS: &[Setting] = &[
         "query_connections_max",
         Kind::Int { min: 1, max: 100 },
         "16",
-        "connections that answer requests of the query service, beside two for itself",
+        "connections that answer requests of the query service, half of them reports, beside three for itself",
+    ),
+    open(
+        "report_timeout_ms",
+        Kind::Duration { unit: Unit::Ms, max: 600_000 },
+        "30000",
+        "how long PostgreSQL may work on one report, milliseconds",
     ),
     open(
         "wait_ms",

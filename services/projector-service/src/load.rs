@@ -1,0 +1,40 @@
+//! Loading: facts as they come; threads once all messages are known.
+
+use projection::{
+    Event, Load,
+    bounded::{self, Facts},
+    copy::CopyBuffer,
+};
+use sqlx::PgConnection;
+
+use crate::{Service, threads};
+
+/// What is gathered of a log.
+#[derive(Default)]
+pub struct Loading {
+    facts: Facts<Service>,
+    threads: threads::Gathered,
+}
+
+impl Loading {
+    /// Writes what the facts do not tell.
+    pub(crate) async fn finish(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        bounded::prefer_indexes(connection).await?;
+        self.threads.write(connection).await
+    }
+}
+
+impl Load for Loading {
+    fn add(&mut self, event: &Event) {
+        self.facts.add(event);
+        self.threads.add(event);
+    }
+
+    fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        self.facts.take_rows()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.threads.bytes()
+    }
+}

@@ -1,0 +1,255 @@
+use std::collections::BTreeMap;
+
+use event_log::{ClusterState, Log, LogError, Topic, TopicState, inspect};
+use service_kit::Config;
+
+use super::Check;
+use crate::failure::{Failure, Outcome};
+use crate::ops::{log_exit, log_options};
+
+/// A topic takes records of at least this many bytes: an event of 2 MiB, the most that can be set, and its envelope.
+const RECORD_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+const REACHABLE: &str = "Kafka";
+
+pub(super) async fn checks(config: &Config) -> Outcome<Vec<Check>> {
+    let options = log_options(config)?;
+    let state = match inspect(&options).await {
+        Ok(state) => state,
+        Err(error @ LogError::Configuration(_)) => return Err(Failure::of(log_exit(&error), error)),
+        Err(error) => {
+            return Ok(vec![Check::unreachable(
+                REACHABLE,
+                error.to_string(),
+                "without it nothing is accepted and nothing new is folded; what has been folded can still be read",
+                "start it (`rapport up` starts a local one), or correct the setting `kafka` and the [kafka] properties",
+            )]);
+        }
+    };
+    let own = !config.is_given("kafka");
+    let mut checks = vec![Check::ok(REACHABLE, format!("{} brokers answer at {}", state.brokers, options.brokers))];
+    let wanted = usize::try_from(options.partitions).unwrap_or(0);
+    for (topic, name) in [(Topic::Log, &options.topic), (Topic::Rejected, &options.rejected_topic)] {
+        checks.extend(match state.topics.iter().find(|t| t.topic == topic) {
+            Some(found) => of_topic(found, &state, own, (topic == Topic::Log).then_some(wanted)),
+            None => vec![missing(name)],
+        });
+    }
+    if state.topics.iter().any(|t| t.topic == Topic::Log) {
+        checks.push(is_a_log(Log::open(&options).await));
+    }
+    Ok(checks)
+}
+
+fn missing(name: &str) -> Check {
+    Check::finding(
+        format!("topic {name}"),
+        "it does not exist",
+        "events are kept there",
+        "start the collector: it creates the topic",
+    )
+}
+
+fn is_a_log(opened: Result<Log, LogError>) -> Check {
+    let name = "log";
+    match opened {
+        Ok(log) => Check::ok(name, format!("log {} of {} partitions", log.log_id(), log.partitions())),
+        Err(error @ (LogError::Unreachable { .. } | LogError::Missing { .. })) => Check::unreachable(
+            name,
+            error.to_string(),
+            "its first record names the log, and every service reads it first",
+            "look at the brokers' logs",
+        ),
+        Err(error) => Check::finding(
+            name,
+            error.to_string(),
+            "its first record names the log, and every service reads it first",
+            "name another topic in the setting `topic`, or start the collector where the topic is empty",
+        ),
+    }
+}
+
+/// `partitions`: what the setting says, where it says it of this topic.
+fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: Option<usize>) -> Vec<Check> {
+    let name = format!("topic {}", topic.name);
+    let mut checks = Vec::new();
+    let mut finding = |what: &str, found: String, reason: &str, remedy: String| {
+        checks.push(Check::finding(format!("{name}, {what}"), found, reason, remedy));
+    };
+    if !topic.leaderless.is_empty() {
+        finding(
+            "leaders",
+            format!("partitions {:?} have no leader", topic.leaderless),
+            "they take no events and give none",
+            "start the brokers that hold them".to_owned(),
+        );
+    }
+    if topic.in_sync < topic.replicas {
+        finding(
+            "copies",
+            format!("a partition has {} of its {} copies up to date", topic.in_sync, topic.replicas),
+            "the copies that are left may be lost as well",
+            "start the broker that is missing, and wait until it has caught up".to_owned(),
+        );
+    }
+    if topic.replicas < 2 && (!own || cluster.brokers > 1) {
+        finding(
+            "copies",
+            "there is one copy of each partition".to_owned(),
+            "a broker that is lost takes its events along; the log is the truth, and there is no other",
+            format!(
+                "`kafka-reassign-partitions` gives {} further copies; `replication` = 3 does for new topics",
+                topic.name
+            ),
+        );
+    }
+    if let Some(partitions) = partitions.filter(|wanted| topic.partitions != *wanted) {
+        finding(
+            "partitions",
+            format!("it has {}, and the setting `partitions` says {partitions}", topic.partitions),
+            "the setting counts when a log is created; a partition more would send the events of one person to two places",
+            format!("set `partitions` = {}, and never add partitions to the topic", topic.partitions),
+        );
+    }
+    match &topic.settings {
+        Some(settings) => checks.extend(of_settings(topic, settings)),
+        None => checks.push(Check::unreachable(
+            format!("{name}, settings"),
+            "the cluster does not tell them",
+            "whether events are kept for ever cannot be seen",
+            "allow this client DescribeConfigs on the topic",
+        )),
+    }
+    if checks.is_empty() {
+        let found = format!(
+            "{} partitions, {} copies, min.insync.replicas {}, kept for ever",
+            topic.partitions,
+            topic.replicas,
+            topic.settings.as_ref().and_then(|s| s.get("min.insync.replicas")).map_or("?", String::as_str)
+        );
+        checks.push(Check::ok(name, found));
+    }
+    checks
+}
+
+fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>) -> Vec<Check> {
+    let name = &topic.name;
+    let of = |setting: &str| settings.get(setting).map_or("unknown", String::as_str);
+    let alter = |setting: &str, value: &str| {
+        format!("kafka-configs --alter --entity-type topics --entity-name {name} --add-config {setting}={value}")
+    };
+    let mut checks = Vec::new();
+    let mut finding = |setting: &str, wanted: &str, reason: &str| {
+        checks.push(Check::finding(
+            format!("topic {name}, {setting}"),
+            format!("it is {}, and should be {wanted}", of(setting)),
+            reason,
+            alter(setting, wanted.trim_start_matches("at least ")),
+        ));
+    };
+    for setting in ["retention.ms", "retention.bytes"] {
+        if of(setting) != "-1" {
+            finding(setting, "-1", "Kafka deletes events beyond it, and no read model can be replayed without them");
+        }
+    }
+    if of("cleanup.policy") != "delete" {
+        finding("cleanup.policy", "delete", "compaction keeps one event of each key and deletes the others");
+    }
+    let in_sync: usize = of("min.insync.replicas").parse().unwrap_or(0);
+    if topic.replicas >= 3 && in_sync < 2 {
+        finding("min.insync.replicas", "2", "an event is acknowledged with one copy, which may be lost");
+    }
+    if in_sync > topic.replicas {
+        finding("min.insync.replicas", "1", "there are fewer copies than that: no event is ever acknowledged");
+    }
+    if of("max.message.bytes").parse::<u64>().is_ok_and(|bytes| bytes < RECORD_BYTES_MIN) {
+        finding(
+            "max.message.bytes",
+            &format!("at least {RECORD_BYTES_MIN}"),
+            "larger events are refused by the brokers",
+        );
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::doctor::State;
+
+    fn topic(change: impl FnOnce(&mut TopicState)) -> Vec<(String, State)> {
+        let settings = [
+            ("retention.ms", "-1"),
+            ("retention.bytes", "-1"),
+            ("cleanup.policy", "delete"),
+            ("min.insync.replicas", "2"),
+            ("max.message.bytes", "4194304"),
+        ];
+        let mut topic = TopicState {
+            topic: Topic::Log,
+            name: "t".to_owned(),
+            partitions: 6,
+            leaderless: Vec::new(),
+            replicas: 3,
+            in_sync: 3,
+            settings: Some(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        };
+        change(&mut topic);
+        let cluster = ClusterState { brokers: 3, topics: Vec::new() };
+        of_topic(&topic, &cluster, false, Some(6)).into_iter().map(|check| (check.name, check.state)).collect()
+    }
+
+    fn with(setting: &str, value: &str) -> Vec<(String, State)> {
+        topic(|t| {
+            let settings = t.settings.get_or_insert_default();
+            settings.insert(setting.to_owned(), value.to_owned());
+        })
+    }
+
+    #[test]
+    fn a_topic_as_it_should_be() {
+        assert_eq!(topic(|_| {}), [("topic t".to_owned(), State::Ok)]);
+        let alone = |own: bool, brokers: usize| {
+            let settings = BTreeMap::from(
+                [
+                    ("min.insync.replicas", "1"),
+                    ("retention.ms", "-1"),
+                    ("retention.bytes", "-1"),
+                    ("cleanup.policy", "delete"),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            );
+            let topic = TopicState {
+                topic: Topic::Rejected,
+                name: "t".to_owned(),
+                partitions: 1,
+                leaderless: Vec::new(),
+                replicas: 1,
+                in_sync: 1,
+                settings: Some(settings),
+            };
+            of_topic(&topic, &ClusterState { brokers, topics: Vec::new() }, own, None)[0].state
+        };
+        // One local broker cannot do better, and the README says what that means.
+        assert_eq!([alone(true, 1), alone(false, 1), alone(true, 3)], [State::Ok, State::Finding, State::Finding]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_topic() {
+        for (found, what, state) in [
+            (with("retention.ms", "604800000"), "retention.ms", State::Finding),
+            (with("retention.bytes", "1000"), "retention.bytes", State::Finding),
+            (with("cleanup.policy", "compact"), "cleanup.policy", State::Finding),
+            (with("min.insync.replicas", "1"), "min.insync.replicas", State::Finding),
+            (with("min.insync.replicas", "4"), "min.insync.replicas", State::Finding),
+            (with("max.message.bytes", "1048588"), "max.message.bytes", State::Finding),
+            (topic(|t| t.leaderless = vec![2]), "leaders", State::Finding),
+            (topic(|t| t.in_sync = 2), "copies", State::Finding),
+            (topic(|t| t.partitions = 7), "partitions", State::Finding),
+            (topic(|t| t.settings = None), "settings", State::Unreachable),
+        ] {
+            assert_eq!(found, [(format!("topic t, {what}"), state)]);
+        }
+        assert_eq!(missing("t").state, State::Finding);
+    }
+}
