@@ -1,7 +1,10 @@
 //! A log that is there already is loaded in one go. Killed in the middle, that begins again; of several projectors one does
 //! it while the others wait; and it ends in what the log says.
 
-use std::time::Duration;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sqlx::{Connection, PgConnection};
@@ -13,11 +16,14 @@ use system_tests::{
 /// Enough for a load to take a second or more.
 const EVENTS: usize = 8_000;
 const MODELS: [&str; 3] = ["sales", "service", "customer360"];
-/// How often each projector is killed while it starts or loads.
+/// How often each projector is killed while it loads.
 const KILLS: usize = 4;
+/// A projector begins to load within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One more projector, over the stack's log, into another database.
+/// One more projector, over the stack's log, into another database. What it says goes to a file of the model's.
 fn projector(stack: &Stack, model: &str, database_url: &str) -> Ended {
+    let log = std::fs::File::options().create(true).append(true).open(said_by(stack, model)).expect("a log file");
     let base = local_stack::free_ports(20).expect("a block of ports is free");
     command(binary())
         .args(["projector", model])
@@ -26,11 +32,40 @@ fn projector(stack: &Stack, model: &str, database_url: &str) -> Ended {
         .env("RAPPORT_DATABASE_URL", database_url)
         .env("RAPPORT_LEASE_TTL_MS", "2000")
         .current_dir(stack.data_dir())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stdout(log.try_clone().expect("a log file"))
+        .stderr(log)
         .spawn()
         .map(Ended)
         .expect("a projector starts")
+}
+
+fn said_by(stack: &Stack, model: &str) -> PathBuf {
+    stack.data_dir().join(format!("more-{model}.log"))
+}
+
+const BEGUN: &str = "loading the log from its beginning";
+
+/// Waits until so many loads of a model have begun, or one has ended: then there is nothing more to load.
+async fn begins_to_load(stack: &Stack, model: &str, times: usize) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let said = std::fs::read_to_string(said_by(stack, model)).unwrap_or_default();
+        if said.matches(BEGUN).count() >= times || said.contains(" loaded model=") {
+            return;
+        }
+        assert!(Instant::now() < end, "{model} does not load:\n{said}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Each model was loaded in the end, once, and nothing of it was folded in batches for want of that.
+fn all_were_loaded(stack: &Stack) {
+    for model in MODELS {
+        let said = std::fs::read_to_string(said_by(stack, model)).expect("it said something");
+        assert_eq!(said.matches(" loaded model=").count(), 1, "{said}");
+        assert!(said.matches(BEGUN).count() > 1, "nobody was stopped in a load:\n{said}");
+        assert!(!said.contains("folded in batches"), "{said}");
+    }
 }
 
 /// An empty database on the stack's server.
@@ -52,9 +87,10 @@ async fn a_load_that_is_killed_begins_again() {
     let url = database(&stack, "loaded").await;
     let mut rng = StdRng::seed_from_u64(5);
     for model in MODELS {
-        for _ in 0..KILLS {
+        for n in 0..KILLS {
             let killed = projector(&stack, model, &url);
-            tokio::time::sleep(Duration::from_millis(rng.random_range(100..1_500))).await;
+            begins_to_load(&stack, model, n + 1).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..200))).await;
             drop(killed);
         }
     }
@@ -64,6 +100,7 @@ async fn a_load_that_is_killed_begins_again() {
     load.stop().await;
     check_database(&stack, &url).await;
     drop(projectors);
+    all_were_loaded(&stack);
     stack.stop().await;
 }
 
@@ -78,8 +115,9 @@ async fn a_stopped_load_is_taken_over() {
     load.stop().await;
     let url = database(&stack, "loaded").await;
     let mut stopped = Vec::new();
-    for (model, after_ms) in MODELS.into_iter().zip([400, 700, 1_000]) {
+    for (model, after_ms) in MODELS.into_iter().zip([0, 30, 80]) {
         let first = projector(&stack, model, &url);
+        begins_to_load(&stack, model, 1).await;
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
         first.signal("STOP");
         stopped.push(first);
@@ -92,5 +130,6 @@ async fn a_stopped_load_is_taken_over() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     check_database(&stack, &url).await;
     drop((projectors, stopped));
+    all_were_loaded(&stack);
     stack.stop().await;
 }

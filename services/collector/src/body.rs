@@ -32,6 +32,9 @@ pub(crate) struct ReadBody {
 /// of many tiny events would hold far more memory than it was charged for.
 const EVENT_BYTES: usize = 1024;
 
+/// What is reserved for a body before it has arrived, whatever length was announced.
+const RESERVE_MAX: usize = 1 << 20;
+
 /// What is thrown away of a refused body at most, and for how long. A sender of more finds its connection closed.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,7 +91,7 @@ impl BodyReader {
                 continue;
             }
             if joined.is_empty() {
-                joined.reserve(announced.max(length));
+                joined.reserve(announced.clamp(length, length.max(RESERVE_MAX)));
                 joined.extend_from_slice(&first);
             }
             joined.extend_from_slice(&data);

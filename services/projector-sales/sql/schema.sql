@@ -121,6 +121,7 @@ CREATE TABLE carts (
     furthest_step text,
     active_at timestamptz[] NOT NULL,
     line_counts bigint[] NOT NULL,
+    values_minor bigint[] NOT NULL,
     longest_idle_us bigint[] NOT NULL,
     flags text[] NOT NULL,
     set_by uuid NOT NULL

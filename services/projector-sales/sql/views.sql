@@ -270,6 +270,7 @@ SELECT
     furthest_step,
     active_at,
     line_counts,
+    values_minor,
     longest_idle_us,
     flags,
     set_by
@@ -296,6 +297,7 @@ COMMENT ON COLUMN {model}.cart_contents.value_minor IS 'value in minor units of 
 COMMENT ON COLUMN {model}.cart_contents.furthest_step IS 'The furthest step of its checkout: the greatest where all are whole numbers, else the one that was reached for the first time last. NULL without one.';
 COMMENT ON COLUMN {model}.cart_contents.active_at IS 'When something happened to it (a change, a step of its checkout), in order.';
 COMMENT ON COLUMN {model}.cart_contents.line_counts IS 'How many lines it had after each of these: 0 is empty.';
+COMMENT ON COLUMN {model}.cart_contents.values_minor IS 'What was in it was worth after each of these, as value is: in minor units of the currency, which all that is known decides. Empty if no amount is known.';
 COMMENT ON COLUMN {model}.cart_contents.longest_idle_us IS 'The longest pause up to each of these while something was in it, in microseconds.';
 COMMENT ON COLUMN {model}.cart_contents.flags IS 'What is doubtful: amount_out_of_range, facts_capped (it has more than 10,000 events, the first count), foreign_currency, unlisted_lines (something was added, and not said what), unpriced_line.';
 COMMENT ON COLUMN {model}.cart_contents.set_by IS 'The event that last set this row.';
@@ -437,109 +439,62 @@ COMMENT ON COLUMN {model}.product_sessions.viewed IS 'Sessions that viewed it.';
 COMMENT ON COLUMN {model}.product_sessions.carted IS 'Sessions that put it into a cart.';
 COMMENT ON COLUMN {model}.product_sessions.bought IS 'Sessions that an order names which has it, cancelled orders too: the session had bought.';
 
-CREATE OR REPLACE FUNCTION {model}.carts_at(at timestamptz DEFAULT now(), idle_min integer DEFAULT 60)
-RETURNS TABLE (
-    cart_id text,
-    named_by text,
-    subject_id uuid,
-    session_id text,
-    checkout_id text,
-    state text,
-    line_count bigint,
-    currency text,
-    value numeric,
-    value_minor bigint,
-    started_at timestamptz,
-    last_activity_at timestamptz,
-    furthest_step text,
-    order_id text,
-    purchased_at timestamptz,
-    flags text[],
-    set_by uuid
-)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT
-        cart.cart_id,
-        cart.named_by,
-        cart.subject_id,
-        cart.session_id,
-        cart.checkout_id,
-        CASE
-            WHEN bought.order_id IS NOT NULL THEN
-                CASE
-                    WHEN cart.longest_idle_us[width_bucket(bought.placed_at, cart.active_at)]
-                            > carts_at.idle_min::bigint * 60000000
-                        OR cart.line_counts[width_bucket(bought.placed_at, cart.active_at)] > 0
-                        AND bought.placed_at - cart.active_at[width_bucket(bought.placed_at, cart.active_at)]
-                            > make_interval(mins => carts_at.idle_min)
-                    THEN 'recovered'
-                    ELSE 'purchased'
-                END
-            WHEN cart.line_counts[width_bucket(carts_at.at, cart.active_at)] = 0 THEN 'emptied'
-            WHEN carts_at.at - cart.active_at[width_bucket(carts_at.at, cart.active_at)]
-                > make_interval(mins => carts_at.idle_min)
-            THEN 'abandoned'
-            ELSE 'open'
-        END,
-        cart.line_counts[width_bucket(carts_at.at, cart.active_at)],
-        cart.currency,
-        cart.value,
-        cart.value_minor,
-        cart.active_at[1],
-        cart.active_at[width_bucket(carts_at.at, cart.active_at)],
-        cart.furthest_step,
-        bought.order_id,
-        bought.placed_at,
-        cart.flags,
-        cart.set_by
-    FROM {model}.cart_contents AS cart
-    LEFT JOIN LATERAL (
-        SELECT naming.order_id, naming.placed_at
-        FROM (
-            SELECT placed.order_id, placed.placed_at
-            FROM {model}.orders AS placed
-            WHERE cart.named_by = 'cart_id' AND placed.cart_id = cart.cart_id
-            UNION ALL
-            SELECT placed.order_id, placed.placed_at
-            FROM {model}.orders AS placed
-            WHERE placed.session_id = ANY (cart.session_ids)
-                AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
-            UNION ALL
-            SELECT placed.order_id, placed.placed_at
-            FROM {model}.orders AS placed
-            WHERE placed.checkout_id = ANY (cart.checkout_ids)
-                AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
-        ) AS naming
-        WHERE naming.placed_at <= carts_at.at
-        ORDER BY naming.placed_at, naming.order_id
-        LIMIT 1
-    ) AS bought ON true
-    WHERE cart.active_at[1] <= carts_at.at;
-END;
-
-COMMENT ON FUNCTION {model}.carts_at(timestamptz, integer) IS 'Carts as of a time, idle longer than so many minutes (60 unless said) being abandoned: state, line_count, last_activity_at and the order are those of that time, and carts begun later are left out; value and furthest_step are as last known. Columns: those of carts.';
-
 CREATE OR REPLACE VIEW {model}.carts AS
 SELECT
-    cart_id,
-    named_by,
-    subject_id,
-    session_id,
-    checkout_id,
-    state,
-    line_count,
-    currency,
-    value,
-    value_minor,
-    started_at,
-    last_activity_at,
-    furthest_step,
-    order_id,
-    purchased_at,
-    flags,
-    set_by
-FROM {model}.carts_at(now());
+    cart.cart_id,
+    cart.named_by,
+    cart.subject_id,
+    cart.session_id,
+    cart.checkout_id,
+    CASE
+        WHEN bought.order_id IS NOT NULL THEN
+            CASE
+                WHEN cart.longest_idle_us[paid.act] > 60::bigint * 60000000
+                    OR cart.line_counts[paid.act] > 0
+                    AND bought.placed_at - cart.active_at[paid.act] > make_interval(mins => 60)
+                THEN 'recovered'
+                ELSE 'purchased'
+            END
+        WHEN cart.line_counts[last.act] = 0 THEN 'emptied'
+        WHEN now() - cart.active_at[last.act] > make_interval(mins => 60) THEN 'abandoned'
+        ELSE 'open'
+    END AS state,
+    cart.line_counts[last.act] AS line_count,
+    cart.currency,
+    backbone.decimal(cart.values_minor[last.act], cart.currency) AS value,
+    cart.values_minor[last.act] AS value_minor,
+    cart.active_at[1] AS started_at,
+    cart.active_at[last.act] AS last_activity_at,
+    cart.furthest_step,
+    bought.order_id,
+    bought.placed_at AS purchased_at,
+    cart.flags,
+    cart.set_by
+FROM {model}.cart_contents AS cart
+CROSS JOIN LATERAL (SELECT width_bucket(now(), cart.active_at)) AS last (act)
+LEFT JOIN LATERAL (
+    SELECT naming.order_id, naming.placed_at
+    FROM (
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE cart.named_by = 'cart_id' AND placed.cart_id = cart.cart_id
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE placed.session_id = ANY (cart.session_ids)
+            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE placed.checkout_id = ANY (cart.checkout_ids)
+            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+    ) AS naming
+    WHERE naming.placed_at <= now()
+    ORDER BY naming.placed_at, naming.order_id
+    LIMIT 1
+) AS bought ON true
+CROSS JOIN LATERAL (SELECT width_bucket(bought.placed_at, cart.active_at)) AS paid (act)
+WHERE cart.active_at[1] <= now();
 
 COMMENT ON VIEW {model}.carts IS 'Carts, one row a cart, as of now and with 60 minutes to be abandoned after; carts_at takes both. A cart is its cart_id, else the session, else the checkout_id.';
 
@@ -561,158 +516,219 @@ COMMENT ON COLUMN {model}.carts.purchased_at IS 'When that was placed.';
 COMMENT ON COLUMN {model}.carts.flags IS 'What is doubtful: amount_out_of_range, facts_capped (it has more than 10,000 events, the first count), foreign_currency, unlisted_lines (something was added, and not said what), unpriced_line.';
 COMMENT ON COLUMN {model}.carts.set_by IS 'The event that last set what is in it.';
 
-CREATE OR REPLACE FUNCTION {model}.cart_funnel_at(
-    at timestamptz DEFAULT now(), idle_min integer DEFAULT 60, abandonment numeric DEFAULT NULL
-)
-RETURNS TABLE (
-    currency text,
-    viewed bigint,
-    carted bigint,
-    carted_unviewed bigint,
-    checkout bigint,
-    paid bigint,
-    carted_rate numeric,
-    checkout_rate numeric,
-    paid_rate numeric,
-    conversion_rate numeric,
-    carts bigint,
-    carts_purchased bigint,
-    carts_recovered bigint,
-    carts_abandoned bigint,
-    carts_open bigint,
-    carts_emptied bigint,
-    abandonment_rate numeric,
-    what_if_abandonment_rate numeric,
-    abandoned_value numeric,
-    revenue numeric,
-    what_if_revenue numeric,
-    abandoned_value_minor numeric,
-    revenue_minor numeric,
-    what_if_revenue_minor numeric
-)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    WITH cart AS MATERIALIZED (
-        SELECT c.state, c.currency, c.value_minor, c.order_id
-        FROM {model}.carts_at(cart_funnel_at.at, cart_funnel_at.idle_min) AS c
-    ),
-    counts AS (
-        SELECT
-            count(*) AS carts,
-            count(*) FILTER (WHERE cart.state = 'purchased') AS purchased,
-            count(*) FILTER (WHERE cart.state = 'recovered') AS recovered,
-            count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned,
-            count(*) FILTER (WHERE cart.state = 'open') AS still_open,
-            count(*) FILTER (WHERE cart.state = 'emptied') AS emptied
-        FROM cart
-    ),
-    rates AS (
-        SELECT
-            counts.*,
-            counts.purchased + counts.recovered AS bought,
-            counts.purchased + counts.recovered + counts.abandoned AS decided,
-            COALESCE(
-                cart_funnel_at.abandonment,
-                round(
-                    counts.abandoned::numeric / 2 / NULLIF(counts.purchased + counts.recovered + counts.abandoned, 0), 4
-                )
-            ) AS what_if
-        FROM counts
-    ),
-    funnel AS (
-        SELECT
-            count(*) FILTER (WHERE s.viewed_at <= cart_funnel_at.at) AS viewed,
-            count(*) FILTER (WHERE s.carted_at <= cart_funnel_at.at) AS carted,
-            count(*) FILTER (
-                WHERE s.carted_at <= cart_funnel_at.at AND (s.viewed_at <= cart_funnel_at.at) IS NOT TRUE
-            ) AS carted_unviewed,
-            count(*) FILTER (WHERE s.checkout_at <= cart_funnel_at.at) AS checkout
-        FROM {model}.sessions AS s
-    ),
-    paying AS (
-        SELECT count(DISTINCT placed.session_id) AS paid
+CREATE OR REPLACE FUNCTION {model}.carts_at(at timestamptz DEFAULT now(), idle_min integer DEFAULT 60)
+RETURNS SETOF {model}.carts
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $carts_at$
+SELECT
+    cart.cart_id,
+    cart.named_by,
+    cart.subject_id,
+    cart.session_id,
+    cart.checkout_id,
+    CASE
+        WHEN bought.order_id IS NOT NULL THEN
+            CASE
+                WHEN cart.longest_idle_us[paid.act] > carts_at.idle_min::bigint * 60000000
+                    OR cart.line_counts[paid.act] > 0
+                    AND bought.placed_at - cart.active_at[paid.act] > make_interval(mins => carts_at.idle_min)
+                THEN 'recovered'
+                ELSE 'purchased'
+            END
+        WHEN cart.line_counts[last.act] = 0 THEN 'emptied'
+        WHEN carts_at.at - cart.active_at[last.act] > make_interval(mins => carts_at.idle_min) THEN 'abandoned'
+        ELSE 'open'
+    END AS state,
+    cart.line_counts[last.act] AS line_count,
+    cart.currency,
+    backbone.decimal(cart.values_minor[last.act], cart.currency) AS value,
+    cart.values_minor[last.act] AS value_minor,
+    cart.active_at[1] AS started_at,
+    cart.active_at[last.act] AS last_activity_at,
+    cart.furthest_step,
+    bought.order_id,
+    bought.placed_at AS purchased_at,
+    cart.flags,
+    cart.set_by
+FROM {model}.cart_contents AS cart
+CROSS JOIN LATERAL (SELECT width_bucket(carts_at.at, cart.active_at)) AS last (act)
+LEFT JOIN LATERAL (
+    SELECT naming.order_id, naming.placed_at
+    FROM (
+        SELECT placed.order_id, placed.placed_at
         FROM {model}.orders AS placed
-        WHERE placed.session_id IS NOT NULL AND placed.placed_at <= cart_funnel_at.at
-    ),
-    money AS (
-        SELECT parts.currency, sum(parts.abandoned) AS abandoned, sum(parts.revenue) AS revenue
-        FROM (
-            SELECT cart.currency, cart.value_minor::numeric AS abandoned, 0::numeric AS revenue
-            FROM cart
-            WHERE cart.state = 'abandoned' AND cart.value_minor IS NOT NULL
-            UNION ALL
-            SELECT placed.currency, 0, placed.net_minor
-            FROM {model}.orders AS placed
-            WHERE placed.order_id IN (SELECT cart.order_id FROM cart WHERE cart.order_id IS NOT NULL)
-                AND placed.cancelled_at IS NULL AND placed.currency IS NOT NULL AND placed.net_minor IS NOT NULL
-        ) AS parts
-        GROUP BY parts.currency
-    )
-    SELECT
-        money.currency,
-        funnel.viewed,
-        funnel.carted,
-        funnel.carted_unviewed,
-        funnel.checkout,
-        paying.paid,
-        round(funnel.carted::numeric / NULLIF(funnel.viewed, 0), 4),
-        round(funnel.checkout::numeric / NULLIF(funnel.carted, 0), 4),
-        round(paying.paid::numeric / NULLIF(funnel.checkout, 0), 4),
-        round(paying.paid::numeric / NULLIF(funnel.viewed, 0), 4),
-        rates.carts,
-        rates.purchased,
-        rates.recovered,
-        rates.abandoned,
-        rates.still_open,
-        rates.emptied,
-        round(rates.abandoned::numeric / NULLIF(rates.decided, 0), 4),
-        rates.what_if,
-        money.abandoned * backbone.decimal(1, money.currency),
-        money.revenue * backbone.decimal(1, money.currency),
-        round(money.revenue * (1 - rates.what_if) * rates.decided / NULLIF(rates.bought, 0))
-            * backbone.decimal(1, money.currency),
-        money.abandoned,
-        money.revenue,
-        round(money.revenue * (1 - rates.what_if) * rates.decided / NULLIF(rates.bought, 0))
-    FROM rates
-    CROSS JOIN funnel
-    CROSS JOIN paying
-    LEFT JOIN money ON true;
-END;
+        WHERE cart.named_by = 'cart_id' AND placed.cart_id = cart.cart_id
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE placed.session_id = ANY (cart.session_ids)
+            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE placed.checkout_id = ANY (cart.checkout_ids)
+            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+    ) AS naming
+    WHERE naming.placed_at <= carts_at.at
+    ORDER BY naming.placed_at, naming.order_id
+    LIMIT 1
+) AS bought ON true
+CROSS JOIN LATERAL (SELECT width_bucket(bought.placed_at, cart.active_at)) AS paid (act)
+WHERE cart.active_at[1] <= carts_at.at
+$carts_at$;
 
-COMMENT ON FUNCTION {model}.cart_funnel_at(timestamptz, integer, numeric) IS 'The funnel as of a time, idle longer than so many minutes (60 unless said) being abandoned, and what carts would bring if the share of abandoned ones fell to the third argument (0.5 is one half; half of what it is unless said). Columns: those of cart_funnel.';
+COMMENT ON FUNCTION {model}.carts_at(timestamptz, integer) IS 'The view carts as of a time, idle longer than so many minutes (60 unless said) being abandoned: state, line_count, value, last_activity_at and the order are those of that time, and carts begun later are left out. By what names a cart is known, whose it is, its currency and furthest_step are told by all that is known now.';
 
 CREATE OR REPLACE VIEW {model}.cart_funnel AS
+WITH cart AS MATERIALIZED (
+    SELECT c.state, c.value_minor, c.order_id, c.currency
+    FROM {model}.carts AS c
+),
+paid AS MATERIALIZED (
+    SELECT
+        placed.order_id,
+        placed.currency,
+        placed.gross_minor::numeric - COALESCE(placed.discount_minor, 0) AS worth,
+        placed.cancelled_at IS NULL OR placed.cancelled_at > now() AS counts
+    FROM {model}.orders AS placed
+    WHERE placed.order_id IN (SELECT cart.order_id FROM cart WHERE cart.order_id IS NOT NULL)
+),
+counts AS (
+    SELECT
+        count(*) AS carts,
+        count(*) FILTER (WHERE cart.state = 'purchased') AS purchased,
+        count(*) FILTER (WHERE cart.state = 'recovered') AS recovered,
+        count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned,
+        count(*) FILTER (WHERE cart.state = 'open') AS still_open,
+        count(*) FILTER (WHERE cart.state = 'emptied') AS emptied
+    FROM cart
+),
+funnel AS (
+    SELECT
+        count(*) FILTER (WHERE s.viewed_at <= now()) AS viewed,
+        count(*) FILTER (WHERE s.carted_at <= now()) AS carted,
+        count(*) FILTER (
+            WHERE s.carted_at <= now() AND (s.viewed_at <= now()) IS NOT TRUE
+        ) AS carted_unviewed,
+        count(*) FILTER (WHERE s.checkout_at <= now()) AS checkout
+    FROM {model}.sessions AS s
+),
+paying AS (
+    SELECT count(DISTINCT placed.session_id) AS paid
+    FROM {model}.orders AS placed
+    WHERE placed.session_id IS NOT NULL AND placed.placed_at <= now()
+),
+decided AS (
+    SELECT
+        COALESCE(paid.currency, cart.currency) AS currency,
+        count(*) FILTER (WHERE cart.state <> 'abandoned') AS bought,
+        count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned
+    FROM cart
+    LEFT JOIN paid ON paid.order_id = cart.order_id
+    WHERE cart.state IN ('purchased', 'recovered', 'abandoned')
+    GROUP BY COALESCE(paid.currency, cart.currency)
+),
+money AS (
+    SELECT parts.currency, sum(parts.abandoned) AS abandoned, sum(parts.revenue) AS revenue
+    FROM (
+        SELECT cart.currency, cart.value_minor::numeric AS abandoned, 0::numeric AS revenue
+        FROM cart
+        WHERE cart.state = 'abandoned' AND cart.value_minor IS NOT NULL
+        UNION ALL
+        SELECT paid.currency, 0, paid.worth
+        FROM paid
+        WHERE paid.counts AND paid.currency IS NOT NULL AND paid.worth IS NOT NULL
+        UNION ALL
+        SELECT refund.currency, 0, -refund.amount_minor
+        FROM {model}.order_refunds AS refund
+        JOIN paid ON paid.order_id = refund.order_id
+        WHERE paid.counts AND paid.worth IS NOT NULL AND refund.refunded_at <= now()
+    ) AS parts
+    GROUP BY parts.currency
+),
+-- An abandoned cart without any amount may be of any currency, and counts in each.
+-- A bought one counts in that of its order.
+of_currency AS (
+    SELECT
+        money.currency,
+        money.abandoned AS value,
+        money.revenue,
+        COALESCE(sum(decided.bought) FILTER (WHERE decided.currency IS NOT NULL), 0)::bigint AS bought,
+        COALESCE(sum(decided.abandoned), 0)::bigint AS abandoned
+    FROM money
+    LEFT JOIN decided ON decided.currency = money.currency OR decided.currency IS NULL
+    GROUP BY money.currency, money.abandoned, money.revenue
+),
+supposed AS (
+    SELECT
+        counts.*,
+        of_currency.currency,
+        of_currency.value,
+        of_currency.revenue,
+        of_currency.bought AS bought_here,
+        of_currency.abandoned AS abandoned_here,
+        COALESCE(
+            NULL::numeric,
+            round(
+                COALESCE(of_currency.abandoned, counts.abandoned)::numeric / 2
+                    / NULLIF(
+                        COALESCE(
+                            of_currency.bought + of_currency.abandoned,
+                            counts.purchased + counts.recovered + counts.abandoned
+                        ),
+                        0
+                    ),
+                4
+            )
+        ) AS share
+    FROM counts
+    LEFT JOIN of_currency ON true
+),
+what_if AS (
+    SELECT
+        supposed.*,
+        round(
+            supposed.revenue * (1 - supposed.share) * (supposed.bought_here + supposed.abandoned_here)
+                / NULLIF(supposed.bought_here, 0)
+        ) AS what_if_revenue
+    FROM supposed
+)
 SELECT
-    currency,
-    viewed,
-    carted,
-    carted_unviewed,
-    checkout,
-    paid,
-    carted_rate,
-    checkout_rate,
-    paid_rate,
-    conversion_rate,
-    carts,
-    carts_purchased,
-    carts_recovered,
-    carts_abandoned,
-    carts_open,
-    carts_emptied,
-    abandonment_rate,
-    what_if_abandonment_rate,
-    abandoned_value,
-    revenue,
-    what_if_revenue,
-    abandoned_value_minor,
-    revenue_minor,
-    what_if_revenue_minor
-FROM {model}.cart_funnel_at(now());
+    what_if.currency,
+    funnel.viewed,
+    funnel.carted,
+    funnel.carted_unviewed,
+    funnel.checkout,
+    paying.paid,
+    round(funnel.carted::numeric / NULLIF(funnel.viewed, 0), 4) AS carted_rate,
+    round(funnel.checkout::numeric / NULLIF(funnel.carted, 0), 4) AS checkout_rate,
+    round(paying.paid::numeric / NULLIF(funnel.checkout, 0), 4) AS paid_rate,
+    round(paying.paid::numeric / NULLIF(funnel.viewed, 0), 4) AS conversion_rate,
+    what_if.carts,
+    what_if.purchased AS carts_purchased,
+    what_if.recovered AS carts_recovered,
+    what_if.abandoned AS carts_abandoned,
+    what_if.still_open AS carts_open,
+    what_if.emptied AS carts_emptied,
+    round(
+        what_if.abandoned::numeric / NULLIF(what_if.purchased + what_if.recovered + what_if.abandoned, 0), 4
+    ) AS abandonment_rate,
+    what_if.share AS what_if_abandonment_rate,
+    what_if.value * backbone.decimal(1, what_if.currency) AS abandoned_value,
+    what_if.revenue * backbone.decimal(1, what_if.currency) AS revenue,
+    what_if.what_if_revenue * backbone.decimal(1, what_if.currency) AS what_if_revenue,
+    what_if.value AS abandoned_value_minor,
+    what_if.revenue AS revenue_minor,
+    what_if.what_if_revenue AS what_if_revenue_minor,
+    what_if.bought_here AS bought_in_currency,
+    what_if.abandoned_here AS abandoned_in_currency
+FROM what_if
+CROSS JOIN funnel
+CROSS JOIN paying;
 
 COMMENT ON VIEW {model}.cart_funnel IS 'From a view to an order: sessions that viewed, carted, reached the checkout and paid, each counted on its own, what became of carts, and what it would bring if fewer were abandoned; as of now, cart_funnel_at takes a time. One row a currency.';
 
-COMMENT ON COLUMN {model}.cart_funnel.currency IS 'The currency of the amounts: one row each. The counts are those of all sessions and carts, in every row. NULL, in the only row, where no amount is known.';
+COMMENT ON COLUMN {model}.cart_funnel.currency IS 'The currency of the amounts: one row each. The counts are those of all sessions and carts, in every row, but for bought_in_currency and abandoned_in_currency. NULL, in the only row, where no amount is known.';
 COMMENT ON COLUMN {model}.cart_funnel.viewed IS 'Sessions that viewed a product.';
 COMMENT ON COLUMN {model}.cart_funnel.carted IS 'Sessions that put something into a cart.';
 COMMENT ON COLUMN {model}.cart_funnel.carted_unviewed IS 'Those of them that viewed no product.';
@@ -729,10 +745,176 @@ COMMENT ON COLUMN {model}.cart_funnel.carts_abandoned IS 'Carts with something i
 COMMENT ON COLUMN {model}.cart_funnel.carts_open IS 'Carts with something in them, not bought and not idle for as long.';
 COMMENT ON COLUMN {model}.cart_funnel.carts_emptied IS 'Carts with nothing in them that were not bought.';
 COMMENT ON COLUMN {model}.cart_funnel.abandonment_rate IS 'Abandoned carts / (abandoned and bought ones, recovered among them). NULL without any.';
-COMMENT ON COLUMN {model}.cart_funnel.what_if_abandonment_rate IS 'The rate that what_if_revenue supposes: the one given to cart_funnel_at, else half of abandonment_rate.';
+COMMENT ON COLUMN {model}.cart_funnel.what_if_abandonment_rate IS 'The rate that what_if_revenue supposes: the one given to cart_funnel_at, else half of abandoned_in_currency / (abandoned_in_currency + bought_in_currency); without a currency half of abandonment_rate.';
 COMMENT ON COLUMN {model}.cart_funnel.abandoned_value IS 'What is in abandoned carts of this currency is worth.';
-COMMENT ON COLUMN {model}.cart_funnel.revenue IS 'The net of the orders that bought carts, less cancelled ones.';
-COMMENT ON COLUMN {model}.cart_funnel.what_if_revenue IS 'revenue if abandonment_rate were what_if_abandonment_rate, each cart more that is bought being worth what bought ones are: revenue x (1 - what if) / (1 - rate). NULL if none was bought.';
+COMMENT ON COLUMN {model}.cart_funnel.revenue IS 'The net of the orders that bought carts: gross - discount - what was refunded till then. Orders cancelled till then count nowhere.';
+COMMENT ON COLUMN {model}.cart_funnel.what_if_revenue IS 'revenue if, among the carts of this currency, the share of abandoned ones were what_if_abandonment_rate, each cart more that is bought being worth what bought ones are: revenue x (1 - what if) x (bought_in_currency + abandoned_in_currency) / bought_in_currency. NULL if none was bought in this currency.';
 COMMENT ON COLUMN {model}.cart_funnel.abandoned_value_minor IS 'abandoned_value in minor units of the currency.';
 COMMENT ON COLUMN {model}.cart_funnel.revenue_minor IS 'revenue in minor units.';
 COMMENT ON COLUMN {model}.cart_funnel.what_if_revenue_minor IS 'what_if_revenue in minor units, halves away from zero.';
+COMMENT ON COLUMN {model}.cart_funnel.bought_in_currency IS 'Bought carts that what_if_revenue counts here: those of which the order is in this currency, or, where it has no amount, the cart. NULL in a row without a currency.';
+COMMENT ON COLUMN {model}.cart_funnel.abandoned_in_currency IS 'Abandoned carts that what_if_revenue counts here: those in this currency, and those of which no amount is known, in every row. NULL in a row without a currency.';
+
+-- Only PL/pgSQL can refuse an argument.
+CREATE OR REPLACE FUNCTION {model}.cart_funnel_at(
+    at timestamptz DEFAULT now(), idle_min integer DEFAULT 60, abandonment numeric DEFAULT NULL
+)
+RETURNS SETOF {model}.cart_funnel
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $cart_funnel_at$
+BEGIN
+    IF cart_funnel_at.abandonment NOT BETWEEN 0 AND 1 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('abandonment is a share of carts from 0 to 1, not %s', cart_funnel_at.abandonment);
+    END IF;
+    RETURN QUERY
+    WITH cart AS MATERIALIZED (
+        SELECT c.state, c.value_minor, c.order_id, c.currency
+        FROM {model}.carts_at(cart_funnel_at.at, cart_funnel_at.idle_min) AS c
+    ),
+    paid AS MATERIALIZED (
+        SELECT
+            placed.order_id,
+            placed.currency,
+            placed.gross_minor::numeric - COALESCE(placed.discount_minor, 0) AS worth,
+            placed.cancelled_at IS NULL OR placed.cancelled_at > cart_funnel_at.at AS counts
+        FROM {model}.orders AS placed
+        WHERE placed.order_id IN (SELECT cart.order_id FROM cart WHERE cart.order_id IS NOT NULL)
+    ),
+    counts AS (
+        SELECT
+            count(*) AS carts,
+            count(*) FILTER (WHERE cart.state = 'purchased') AS purchased,
+            count(*) FILTER (WHERE cart.state = 'recovered') AS recovered,
+            count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned,
+            count(*) FILTER (WHERE cart.state = 'open') AS still_open,
+            count(*) FILTER (WHERE cart.state = 'emptied') AS emptied
+        FROM cart
+    ),
+    funnel AS (
+        SELECT
+            count(*) FILTER (WHERE s.viewed_at <= cart_funnel_at.at) AS viewed,
+            count(*) FILTER (WHERE s.carted_at <= cart_funnel_at.at) AS carted,
+            count(*) FILTER (
+                WHERE s.carted_at <= cart_funnel_at.at AND (s.viewed_at <= cart_funnel_at.at) IS NOT TRUE
+            ) AS carted_unviewed,
+            count(*) FILTER (WHERE s.checkout_at <= cart_funnel_at.at) AS checkout
+        FROM {model}.sessions AS s
+    ),
+    paying AS (
+        SELECT count(DISTINCT placed.session_id) AS paid
+        FROM {model}.orders AS placed
+        WHERE placed.session_id IS NOT NULL AND placed.placed_at <= cart_funnel_at.at
+    ),
+    decided AS (
+        SELECT
+            COALESCE(paid.currency, cart.currency) AS currency,
+            count(*) FILTER (WHERE cart.state <> 'abandoned') AS bought,
+            count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned
+        FROM cart
+        LEFT JOIN paid ON paid.order_id = cart.order_id
+        WHERE cart.state IN ('purchased', 'recovered', 'abandoned')
+        GROUP BY COALESCE(paid.currency, cart.currency)
+    ),
+    money AS (
+        SELECT parts.currency, sum(parts.abandoned) AS abandoned, sum(parts.revenue) AS revenue
+        FROM (
+            SELECT cart.currency, cart.value_minor::numeric AS abandoned, 0::numeric AS revenue
+            FROM cart
+            WHERE cart.state = 'abandoned' AND cart.value_minor IS NOT NULL
+            UNION ALL
+            SELECT paid.currency, 0, paid.worth
+            FROM paid
+            WHERE paid.counts AND paid.currency IS NOT NULL AND paid.worth IS NOT NULL
+            UNION ALL
+            SELECT refund.currency, 0, -refund.amount_minor
+            FROM {model}.order_refunds AS refund
+            JOIN paid ON paid.order_id = refund.order_id
+            WHERE paid.counts AND paid.worth IS NOT NULL AND refund.refunded_at <= cart_funnel_at.at
+        ) AS parts
+        GROUP BY parts.currency
+    ),
+    -- An abandoned cart without any amount may be of any currency, and counts in each.
+    -- A bought one counts in that of its order.
+    of_currency AS (
+        SELECT
+            money.currency,
+            money.abandoned AS value,
+            money.revenue,
+            COALESCE(sum(decided.bought) FILTER (WHERE decided.currency IS NOT NULL), 0)::bigint AS bought,
+            COALESCE(sum(decided.abandoned), 0)::bigint AS abandoned
+        FROM money
+        LEFT JOIN decided ON decided.currency = money.currency OR decided.currency IS NULL
+        GROUP BY money.currency, money.abandoned, money.revenue
+    ),
+    supposed AS (
+        SELECT
+            counts.*,
+            of_currency.currency,
+            of_currency.value,
+            of_currency.revenue,
+            of_currency.bought AS bought_here,
+            of_currency.abandoned AS abandoned_here,
+            COALESCE(
+                cart_funnel_at.abandonment,
+                round(
+                    COALESCE(of_currency.abandoned, counts.abandoned)::numeric / 2
+                        / NULLIF(
+                            COALESCE(
+                                of_currency.bought + of_currency.abandoned,
+                                counts.purchased + counts.recovered + counts.abandoned
+                            ),
+                            0
+                        ),
+                    4
+                )
+            ) AS share
+        FROM counts
+        LEFT JOIN of_currency ON true
+    ),
+    what_if AS (
+        SELECT
+            supposed.*,
+            round(
+                supposed.revenue * (1 - supposed.share) * (supposed.bought_here + supposed.abandoned_here)
+                    / NULLIF(supposed.bought_here, 0)
+            ) AS what_if_revenue
+        FROM supposed
+    )
+    SELECT
+        what_if.currency,
+        funnel.viewed,
+        funnel.carted,
+        funnel.carted_unviewed,
+        funnel.checkout,
+        paying.paid,
+        round(funnel.carted::numeric / NULLIF(funnel.viewed, 0), 4) AS carted_rate,
+        round(funnel.checkout::numeric / NULLIF(funnel.carted, 0), 4) AS checkout_rate,
+        round(paying.paid::numeric / NULLIF(funnel.checkout, 0), 4) AS paid_rate,
+        round(paying.paid::numeric / NULLIF(funnel.viewed, 0), 4) AS conversion_rate,
+        what_if.carts,
+        what_if.purchased AS carts_purchased,
+        what_if.recovered AS carts_recovered,
+        what_if.abandoned AS carts_abandoned,
+        what_if.still_open AS carts_open,
+        what_if.emptied AS carts_emptied,
+        round(
+            what_if.abandoned::numeric / NULLIF(what_if.purchased + what_if.recovered + what_if.abandoned, 0), 4
+        ) AS abandonment_rate,
+        what_if.share AS what_if_abandonment_rate,
+        what_if.value * backbone.decimal(1, what_if.currency) AS abandoned_value,
+        what_if.revenue * backbone.decimal(1, what_if.currency) AS revenue,
+        what_if.what_if_revenue * backbone.decimal(1, what_if.currency) AS what_if_revenue,
+        what_if.value AS abandoned_value_minor,
+        what_if.revenue AS revenue_minor,
+        what_if.what_if_revenue AS what_if_revenue_minor,
+        what_if.bought_here AS bought_in_currency,
+        what_if.abandoned_here AS abandoned_in_currency
+    FROM what_if
+    CROSS JOIN funnel
+    CROSS JOIN paying;
+END
+$cart_funnel_at$;
+
+COMMENT ON FUNCTION {model}.cart_funnel_at(timestamptz, integer, numeric) IS 'The view cart_funnel as of a time, idle longer than so many minutes (60 unless said) being abandoned, and what carts would bring if the share of abandoned ones fell to the third argument (0.5 is one half; half of what it is unless said). A share below 0 or above 1 is refused. Orders cancelled and refunds made later do not count; what an order was placed for is told by all that is known now.';

@@ -7,7 +7,7 @@
 //!                                                                                              (projection::bounded)
 //!       -> folds (facts before), folds (facts now) -> rows that differ replaced                (tables)
 //! analyst -> sales.revenue -> orders, order_refunds                                            (sql/views.sql)
-//!         -> sales.carts -> sales.carts_at(now()) -> cart_contents, orders
+//!         -> sales.carts, sales.carts_at(time) -> cart_contents, orders
 //! ```
 //!
 //! A cart is an entity of the kind that names it: its `cart_id`, else the session, else the `checkout_id`. Its row holds

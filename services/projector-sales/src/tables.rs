@@ -99,6 +99,7 @@ const CART_COLUMNS: &[&str] = &[
     "furthest_step",
     "active_at",
     "line_counts",
+    "values_minor",
     "longest_idle_us",
     "flags",
     "set_by",
@@ -232,6 +233,7 @@ fn cart(row: &Cart, to: &mut CopyBuffer) {
         .put_opt(row.furthest_step.as_deref(), CopyBuffer::put_text)
         .put_timestamptz_array(&row.active_at)
         .put_i64_array(&row.line_counts)
+        .put_i64_array(&row.values_minor)
         .put_i64_array(&row.longest_idle_us)
         .put_text_array(&row.flags)
         .put_uuid(row.set_by);

@@ -153,6 +153,8 @@ CREATE TABLE thread_facts (
 
 CREATE INDEX thread_facts_component ON thread_facts (component, stamp) WHERE component IS NOT NULL;
 
+CREATE INDEX thread_facts_subject ON thread_facts (subject_id) WHERE subject_id IS NOT NULL;
+
 CREATE INDEX thread_facts_message ON thread_facts (message_key) WHERE message_key IS NOT NULL;
 
 CREATE SEQUENCE thread_components;

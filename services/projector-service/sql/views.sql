@@ -400,7 +400,7 @@ COMMENT ON COLUMN {model}.messages.thread_id IS 'The thread it is in.';
 COMMENT ON COLUMN {model}.messages.subject_id IS 'The subject that its event names. NULL if it names nobody: the thread has an owner of its own.';
 COMMENT ON COLUMN {model}.messages.channel IS 'email, sms, chat, whatsapp, fax or letter.';
 COMMENT ON COLUMN {model}.messages.direction IS 'inbound or outbound.';
-COMMENT ON COLUMN {model}.messages.writer IS 'customer, agent (a person of ours), partner or machine (a program on either side: an acknowledgement, an absence notice, a bot). Without actor an outbound one is an agent''s. A mail is a machine''s as auto states, else by its headers, sender or subject line.';
+COMMENT ON COLUMN {model}.messages.writer IS 'customer, agent (a person of ours), partner or machine (a program on either side: an acknowledgement, an absence notice, a bot). Without actor an outbound one is an agent''s. A mail is a machine''s as auto states, else by its headers, and, unless actor names a person, by its sender or subject line.';
 COMMENT ON COLUMN {model}.messages.internal IS 'The customer cannot see it.';
 COMMENT ON COLUMN {model}.messages.actor IS 'Who wrote it, as published.';
 COMMENT ON COLUMN {model}.messages.title IS 'Its subject line.';

@@ -410,8 +410,8 @@ mod tests {
                 assert!(low <= within && within < high, "{prefix:?} {within:?}");
             }
         }
-        assert!(beyond("o-1") <= "o-2".to_owned());
-        assert!(behind("o-1") < "o-1 ".to_owned());
+        assert!(beyond("o-1").as_str() <= "o-2");
+        assert!(behind("o-1").as_str() < "o-1 ");
     }
 
     #[test]

@@ -72,17 +72,20 @@ fn cart(facts: &[&Interaction], (named_by, id): &(&str, String), acts: &[&Intera
     amounts.extend(changes.iter().map(|c| &c.total_after));
     let currency = amounts.into_iter().flatten().find_map(|m| m.currency.as_deref());
     let mut contents = Contents { items: Vec::new(), unlisted: 0, purse: Purse { currency, foreign: false } };
-    let mut line_counts = Vec::new();
+    let (mut line_counts, mut values, mut stated) = (Vec::new(), Vec::new(), None);
     for event in acts {
         if let Some(Data::WebCartChanged(change)) = &event.wire.data {
             contents.happen(change, event.event_id);
+            stated = contents.purse.take(&change.total_after);
         }
         line_counts.push(contents.items.len() + contents.unlisted);
+        let sum: i128 = contents.items.iter().filter_map(|i| i.worth).sum();
+        values.extend(currency.map(|_| stated.map_or(sum, i128::from)));
     }
-    let Contents { mut items, unlisted, mut purse } = contents;
+    let Contents { mut items, unlisted, purse } = contents;
     items.sort_by(|a, b| a.sku.cmp(&b.sku));
-    let sum: i128 = items.iter().filter_map(|i| i.worth).sum();
-    let value = currency.map(|_| purse.take(&last.total_after).map_or(sum, i128::from));
+    let value = values.last().copied();
+    let values: Vec<i64> = values.iter().map(|v| i64::try_from(*v).expect("a value within a bigint")).collect();
     let flags: Vec<&str> = [
         ("foreign_currency", purse.foreign),
         ("unlisted_lines", unlisted > 0),
@@ -106,6 +109,7 @@ fn cart(facts: &[&Interaction], (named_by, id): &(&str, String), acts: &[&Intera
             "checkout_id": latest(2), "session_ids": all(1), "checkout_ids": all(2), "currency": currency,
             "value": decimal(value, currency), "value_minor": value.map(|v| v.to_string()), "furthest_step": furthest(acts),
             "active_at": at.iter().map(|at| time(*at)).collect::<Vec<_>>(), "line_counts": line_counts,
+            "values_minor": values,
             "longest_idle_us": (0..at.len()).map(idle).collect::<Vec<_>>(), "flags": flags,
             "set_by": acts.last().map(|e| e.event_id),
         }),

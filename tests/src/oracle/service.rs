@@ -48,7 +48,7 @@ fn message<'a>(id: &str, event: &'a Interaction) -> Option<(Writer, bool, Option
             Some((ours(r.auto), r.visibility.as_deref() == Some("public"), r.message_id.as_deref()))
         }
         Data::EmailMessageSent(m) => {
-            let automatic = machine_mail(m.auto, &m.from, &m.subject, &m.extra_json);
+            let automatic = machine_mail(actor, m.auto, &m.from, &m.subject, &m.extra_json);
             Some((ours(Some(automatic)), true, m.message_id.as_deref()))
         }
         Data::MessageSent(m) => {
@@ -385,16 +385,24 @@ impl Leg<'_> {
     }
 }
 
-/// Whether a mail is a machine's: as stated, else by what histories have of such signs.
-fn machine_mail(auto: Option<bool>, from: &Option<String>, title: &Option<String>, extra: &[u8]) -> bool {
+/// Whether a mail is a machine's: as stated, else by what histories have of such signs. Against a named person only a
+/// header counts.
+fn machine_mail(
+    actor: Option<&str>,
+    auto: Option<bool>,
+    from: &Option<String>,
+    title: &Option<String>,
+    extra: &[u8],
+) -> bool {
     let Some(stated) = auto else {
         let lower = |text: &Option<String>| text.clone().unwrap_or_default().to_lowercase();
         let local = lower(from).split('@').next().unwrap_or_default().to_owned();
         let extra: Value = serde_json::from_slice(extra).unwrap_or_default();
         let header = extra["headers"]["Auto-Submitted"].as_str().unwrap_or("no");
-        return ["noreply", "no-reply", "mailer-daemon", "postmaster"].contains(&local.as_str())
-            || ["automatic reply:", "out of office:"].iter().any(|begin| lower(title).starts_with(begin))
-            || header != "no";
+        let looks = ["noreply", "no-reply", "mailer-daemon", "postmaster"].contains(&local.as_str())
+            || ["automatic reply:", "out of office:"].iter().any(|begin| lower(title).starts_with(begin));
+        let person = actor.is_some_and(|who| who.starts_with("human:"));
+        return header != "no" || (looks && !person);
     };
     stated
 }
@@ -525,7 +533,7 @@ fn told(event: &Interaction) -> Option<Told<'_>> {
                 in_reply_to: stated(in_reply_to),
                 channel: "email".to_owned(),
                 outbound: outbound(sent),
-                writer: writer(sent, machine_mail(*auto, from, subject, extra_json)),
+                writer: writer(sent, machine_mail(actor, *auto, from, subject, extra_json)),
                 internal: false,
                 title: stated(subject),
                 case_id: stated(case_id),

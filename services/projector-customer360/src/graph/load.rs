@@ -7,7 +7,8 @@ use projection::copy::CopyBuffer;
 use super::{arrive, settle};
 use crate::identity::{self, HubLimits, LinkEvent, Node, SubjectRow};
 
-/// The rows of a graph of which nothing is stored, each table's sorted as its index is. Components are numbered from 1
+/// The rows of a graph of which nothing is stored; those of the tables that get their indexes afterwards are sorted as
+/// these are. Components are numbered from 1
 /// on; `component_numbers` has to go on behind them.
 #[derive(Default)]
 pub(crate) struct Rows {

@@ -102,7 +102,9 @@ pub fn hubs(subjects: &[SubjectRow], limits: &HubLimits) -> HashSet<Node> {
     let mut neighbours: HashMap<&Node, BTreeSet<&Node>> = HashMap::new();
     for subject in subjects {
         for node in &subject.identifiers {
-            neighbours.entry(node).or_default().extend(subject.identifiers.iter().filter(|other| *other != node));
+            // Others are not counted: a subject may name hundreds.
+            let counted = subject.identifiers.iter().filter(|o| *o != node && limits.most(node, o).is_some());
+            neighbours.entry(node).or_default().extend(counted);
         }
     }
     let exceeded = |(node, near): (&Node, BTreeSet<&Node>)| limits.exceeded(node, near).then(|| node.clone());

@@ -38,8 +38,7 @@ pub struct Cart {
     pub checkout_ids: Vec<String>,
     /// The currency of its stated total, else of its first amount.
     pub currency: Option<String>,
-    /// What it is worth: the total that the last change states, else the sum of its lines; minor units. `None` if no amount
-    /// was ever named.
+    /// What it is worth now: the last of `values_minor`.
     pub value_minor: Option<i64>,
     /// See [`furthest`].
     pub furthest_step: Option<String>,
@@ -47,6 +46,9 @@ pub struct Cart {
     pub active_at: Vec<i64>,
     /// How many lines it had after each of these; of an addition that names no line, one.
     pub line_counts: Vec<i64>,
+    /// What it was worth after each of these: the total that the last change till then states, else the sum of its lines;
+    /// minor units of its currency, which all changes decide. Empty if no amount was ever named.
+    pub values_minor: Vec<i64>,
     /// The longest pause up to each of these in which there was something in it, microseconds.
     pub longest_idle_us: Vec<i64>,
     /// What is doubtful about it, sorted: `amount_out_of_range`, `facts_capped`, `foreign_currency`, `unlisted_lines`
@@ -126,7 +128,7 @@ pub fn cart(entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bo
     let acts: Vec<(Act<'_>, Fact<'_>)> =
         facts.iter().filter(|f| about(f)).filter_map(|f| Some((Act::of(f.wire)?, *f))).collect();
     let changes = || acts.iter().filter_map(|(act, _)| if let Act::Changed(body) = *act { Some(body) } else { None });
-    let (Some(last_change), Some((_, last))) = (changes().next_back(), acts.last()) else { return CartRows::default() };
+    let (Some(_), Some((_, last))) = (changes().next(), acts.last()) else { return CartRows::default() };
     let mut contents = Contents::new(changes());
     let mut cart = Cart {
         cart_id: entity.key.clone(),
@@ -137,14 +139,16 @@ pub fn cart(entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bo
         set_by: last.event_id(),
         ..Cart::default()
     };
+    let mut stated = None;
     for (act, fact) in &acts {
         if let Act::Changed(body) = act {
             contents.change(body, fact.event_id());
+            stated = body.total_after.as_ref();
         }
-        cart.act(fact.occurred_at(), contents.line_count());
+        cart.act(fact.occurred_at(), contents.line_count(), contents.value(stated));
     }
     cart.names(acts.iter().filter_map(|(_, fact)| Names::of(fact.wire)));
-    cart.value_minor = contents.value(last_change.total_after.as_ref());
+    cart.value_minor = cart.values_minor.last().copied();
     cart.currency = contents.currency().map(str::to_owned);
     let lines = contents.lines(&entity.key);
     let unpriced = lines.iter().any(|line| line.value_minor.is_none());
@@ -159,8 +163,8 @@ pub fn cart(entity: &Entity, owner: Option<Uuid>, facts: &[Fact<'_>], capped: bo
 }
 
 impl Cart {
-    /// Something happened to it at `at`, which left it with so many lines.
-    fn act(&mut self, at: i64, line_count: i64) {
+    /// Something happened to it at `at`, which left it with so many lines, worth so much.
+    fn act(&mut self, at: i64, line_count: i64, value: Option<i64>) {
         let pause = match (self.active_at.last(), self.line_counts.last()) {
             (Some(before), Some(1..)) => at.saturating_sub(*before),
             _ => 0,
@@ -168,6 +172,7 @@ impl Cart {
         self.longest_idle_us.push(self.longest_idle_us.last().map_or(0, |longest| pause.max(*longest)));
         self.active_at.push(at);
         self.line_counts.push(line_count);
+        self.values_minor.extend(value);
     }
 
     fn names<'a>(&mut self, all: impl Iterator<Item = Names<'a>>) {

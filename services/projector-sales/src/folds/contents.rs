@@ -46,6 +46,8 @@ struct Item<'a> {
 /// What is in a cart after the changes told so far.
 pub(crate) struct Contents<'a> {
     items: BTreeMap<&'a str, Item<'a>>,
+    /// What they are worth, without those that have no price. Kept, for it is asked for after every change.
+    sum: i128,
     /// Additions that name no line.
     unlisted: i64,
     pub(crate) book: Book<'a>,
@@ -59,7 +61,7 @@ impl<'a> Contents<'a> {
         let lines = changes.clone().flat_map(|c| &c.lines).flat_map(|l| [l.total.as_ref(), l.unit_price.as_ref()]);
         let totals = changes.map(|c| c.total_after.as_ref());
         let book = Book::new(stated.into_iter().chain(lines).chain(totals));
-        Self { items: BTreeMap::new(), unlisted: 0, book }
+        Self { items: BTreeMap::new(), sum: 0, unlisted: 0, book }
     }
 
     pub(crate) fn change(&mut self, change: &'a v1::WebCartChanged, by: Uuid) {
@@ -70,7 +72,7 @@ impl<'a> Contents<'a> {
             Some("set") if change.lines.is_empty() && !says_no_lines(change) => {}
             Some("set" | "emptied") => {
                 self.items.clear();
-                self.unlisted = 0;
+                (self.sum, self.unlisted) = (0, 0);
                 if change.op.as_deref() == Some("set") {
                     change.lines.iter().for_each(|line| self.add(line, by));
                 }
@@ -84,6 +86,7 @@ impl<'a> Contents<'a> {
         let Some(sku) = line.sku.as_deref() else { return };
         let value = Worth::read(line, line.quantity.as_deref().and_then(Decimal::parse), &mut self.book).total;
         let quantity = line.quantity.as_deref().and_then(Quantity::parse).unwrap_or_default();
+        self.sum = self.sum.saturating_sub(self.priced(sku));
         let nothing = Item { name: None, category: None, quantity: Quantity::default(), value: Some(0), set_by: by };
         let item = self.items.entry(sku).or_insert(nothing);
         item.name = line.name.as_deref().or(item.name);
@@ -94,10 +97,12 @@ impl<'a> Contents<'a> {
         if !item.quantity.is_positive() {
             self.items.remove(sku);
         }
+        self.sum = self.sum.saturating_add(self.priced(sku));
     }
 
     fn remove(&mut self, line: &'a v1::Line, by: Uuid) {
         let Some(sku) = line.sku.as_deref() else { return };
+        self.sum = self.sum.saturating_sub(self.priced(sku));
         let Some(item) = self.items.get_mut(sku) else { return };
         let rest = item.quantity.minus(line.quantity.as_deref().and_then(Quantity::parse).unwrap_or_default());
         if rest.is_positive() {
@@ -107,6 +112,12 @@ impl<'a> Contents<'a> {
         } else {
             self.items.remove(sku);
         }
+        self.sum = self.sum.saturating_add(self.priced(sku));
+    }
+
+    /// What is in it of this sku is worth; 0 of one without a price.
+    fn priced(&self, sku: &str) -> i128 {
+        self.items.get(sku).and_then(|item| item.value).unwrap_or_default()
     }
 
     /// How many lines it has; each addition that names none counts as one.
@@ -124,11 +135,11 @@ impl<'a> Contents<'a> {
         self.book.currency()
     }
 
-    /// What it is worth: what the last change states, else the sum of its lines, without those that have no price.
+    /// What it is worth: what the last change states, else the sum of its lines, without those that have no price. `None` if
+    /// no amount is named in any change, those to come among them.
     pub(crate) fn value(&mut self, stated: Option<&Money>) -> Option<i64> {
         self.book.currency()?;
-        let sum = self.items.values().filter_map(|item| item.value).fold(0i128, i128::saturating_add);
-        Some(self.book.read(stated).unwrap_or_else(|| self.book.write(sum)))
+        Some(self.book.read(stated).unwrap_or_else(|| self.book.write(self.sum)))
     }
 
     /// Its lines, by sku.

@@ -91,6 +91,7 @@ fn what_is_in_a_cart() {
         let cart = the_cart(rows);
         assert_eq!((cart.value_minor, cart.currency.as_deref()), (Some(worth), Some("EUR")), "{op} {change}");
         assert_eq!(cart.line_counts, [2, expected.len() as i64], "{op} {change}");
+        assert_eq!(cart.values_minor, [1700, worth], "{op} {change}");
         let is_unpriced = expected.iter().any(|l| l.2.is_none());
         assert_eq!(cart.flags.contains(&"unpriced_line"), is_unpriced, "{op} {change}");
     }
@@ -101,7 +102,9 @@ fn a_total_counts_while_it_is_the_last_word() {
     let stated = || changed("e1", "added", json!([line("A", 1, 500)])).data("total_after", eur(450));
     assert_eq!(the_cart(of_c(vec![stated()])).value_minor, Some(450));
     let more = the_cart(of_c(vec![stated(), changed("e2", "added", json!([line("A", 1, 500)])).at_s(1)]));
-    assert_eq!(more.value_minor, Some(1000));
+    assert_eq!((more.value_minor, more.values_minor), (Some(1000), vec![450, 1000]));
+    let looked = the_cart(of_c(vec![step("e0", "1").at_s(-1), stated(), step("e2", "2").at_s(1)]));
+    assert_eq!((looked.value_minor, looked.values_minor), (Some(450), vec![0, 450, 450]), "a step changes no value");
     let dollars = json!({"amount_minor": 5, "currency": "USD"});
     let dollars = changed("e2", "added", json!([{"sku": "B", "quantity": 1, "total": dollars}])).at_s(1);
     let foreign = the_cart(of_c(vec![stated(), dollars]));
@@ -113,6 +116,7 @@ fn additions_that_say_not_what_fill_a_cart() {
     let added = |id: &str, at| Told::new("web.cart.changed", id).data("op", "added").at_s(at);
     let cart = the_cart(of_c(vec![added("e1", 0), added("e2", 1)]));
     assert_eq!((cart.line_counts, cart.value_minor, cart.flags), (vec![1, 2], None, vec!["unlisted_lines"]));
+    assert!(cart.values_minor.is_empty(), "no amount is known");
     let removed = Told::new("web.cart.changed", "e3").data("op", "removed").at_s(2);
     let cart = the_cart(of_c(vec![added("e1", 0), removed]));
     assert_eq!((cart.line_counts, cart.flags), (vec![1, 0], vec![]));
@@ -204,6 +208,12 @@ fn what_a_session_did_counts_once() {
     assert_eq!(of_session(vec![viewed("e1", "A", "t")]), SessionRows::default());
 }
 
+/// Whether an event states what is in a cart is worth.
+fn says_total(event: &Event) -> bool {
+    use rapport_proto::v1::interaction::Data;
+    matches!(&event.interaction.wire.data, Some(Data::WebCartChanged(change)) if change.total_after.is_some())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -221,6 +231,14 @@ proptest! {
                 prop_assert!(now.active_at.is_sorted() && now.longest_idle_us.is_sorted());
                 prop_assert_eq!(now.active_at.len(), now.line_counts.len());
                 prop_assert_eq!(now.active_at.len(), now.longest_idle_us.len());
+                let valued = if now.currency.is_some() { now.active_at.len() } else { 0 };
+                prop_assert_eq!(now.values_minor.len(), valued);
+                prop_assert_eq!(now.values_minor.last(), now.value_minor.as_ref());
+                let priced: i128 = rows.lines.iter().filter_map(|l| l.value_minor).map(i128::from).sum();
+                let stated = survivors.iter().any(says_total);
+                let is_sum = now.value_minor.map(i128::from) == Some(priced);
+                let flagged = now.flags.contains(&"amount_out_of_range");
+                prop_assert!(stated || flagged || valued == 0 || is_sum, "{:?} of {:?}", now.value_minor, rows.lines);
                 let quantities: Vec<String> = rows.lines.iter().map(|l| l.quantity.to_plain()).collect();
                 prop_assert!(quantities.iter().all(|q| !q.starts_with('-') && q != "0"), "{:?}", quantities);
                 let listed = rows.lines.len() as i64;
@@ -230,6 +248,8 @@ proptest! {
                     prop_assert!(now.active_at.starts_with(&before.active_at));
                     prop_assert!(now.line_counts.starts_with(&before.line_counts));
                     prop_assert!(now.longest_idle_us.starts_with(&before.longest_idle_us));
+                    let same_money = now.currency == before.currency;
+                    prop_assert!(!same_money || now.values_minor.starts_with(&before.values_minor));
                 }
                 before = Some(now);
             }
@@ -389,6 +409,132 @@ async fn the_funnel_and_what_if() {
     let products = "SELECT concat_ws(' ', sku, viewed, carted, bought) FROM sales.product_sessions ORDER BY sku";
     let got: Vec<String> = sqlx::query_scalar(products).fetch_all(&mut db.connection).await.expect("the products");
     assert_eq!(got, ["A 2 4 2", "B 1 0 0"]);
+}
+
+async fn texts(db: &mut Direct<Sales>, sql: &str) -> Vec<String> {
+    sqlx::query_scalar(sql).fetch_all(&mut db.connection).await.expect("an answer")
+}
+
+/// Currency, its bought and its abandoned carts, revenue, the rate supposed, and what it would bring.
+fn what_if(minutes: i64, abandonment: &str) -> String {
+    format!(
+        "SELECT concat_ws(' ', currency, bought_in_currency, abandoned_in_currency, '|', revenue_minor,
+            what_if_abandonment_rate, COALESCE(what_if_revenue_minor::text, 'unknown'))
+         FROM sales.cart_funnel_at({}, 60, {abandonment}) ORDER BY currency",
+        after(minutes)
+    )
+}
+
+/// Six abandoned carts in dollars say nothing about what a cart in euros would bring.
+#[tokio::test]
+async fn a_what_if_counts_the_carts_of_its_currency() {
+    let usd = |amount: i64| json!({"amount_minor": amount, "currency": "USD"});
+    let added = |cart: &str, currency: &str| {
+        let price = json!({"amount_minor": 500, "currency": currency});
+        let line = json!({"sku": "A", "quantity": 1, "unit_price": price});
+        changed(&format!("add {cart}"), "added", json!([line])).data("cart_id", cart)
+    };
+    let order = |cart: &str| Told::order_placed(&format!("order {cart}")).data("cart_id", cart).at_s(MINUTE);
+    let in_usd = |told: Told| told.data("total", usd(3000)).data("lines", json!([]));
+    let mut db = open(vec![
+        added("e1", "EUR"),
+        order("e1"),
+        added("e2", "EUR"),
+        added("u1", "USD"),
+        in_usd(order("u1")),
+        added("u2", "USD"),
+        added("u3", "USD"),
+        added("u4", "USD"),
+        added("g1", "GBP"),
+        // Of this one no amount is known: once it is abandoned, it may be of any currency.
+        changed("add n1", "added", Value::Null).data("cart_id", "n1").at_s(100 * MINUTE),
+    ])
+    .await;
+    for (minutes, abandonment, expected) in [
+        (90, "0.25", ["EUR 1 1 | 10000 0.25 15000", "GBP 0 1 | 0 0.25 unknown", "USD 1 3 | 3000 0.25 9000"]),
+        (90, "NULL", ["EUR 1 1 | 10000 0.2500 15000", "GBP 0 1 | 0 0.5000 unknown", "USD 1 3 | 3000 0.3750 7500"]),
+        (200, "0.25", ["EUR 1 2 | 10000 0.25 22500", "GBP 0 2 | 0 0.25 unknown", "USD 1 4 | 3000 0.25 11250"]),
+    ] {
+        assert_eq!(texts(&mut db, &what_if(minutes, abandonment)).await, expected, "{minutes} {abandonment}");
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_abandoned_carts_lies_between_none_and_all() {
+    let mut db = open(vec![changed("e", "added", json!([line("A", 1, 500)])).data("cart_id", "c")]).await;
+    for share in ["0", "1", "0.5", "NULL"] {
+        assert_eq!(texts(&mut db, &what_if(90, share)).await.len(), 1, "{share}");
+    }
+    for share in ["-0.01", "1.01", "80", "'NaN'"] {
+        let error = sqlx::query(&what_if(90, share)).fetch_all(&mut db.connection).await.expect_err("a refusal");
+        let refusal = error.as_database_error().expect("of PostgreSQL");
+        assert_eq!(refusal.code().as_deref(), Some("22023"), "{share}");
+        assert!(refusal.message().starts_with("abandonment is a share of carts from 0 to 1, not "), "{refusal}");
+    }
+}
+
+/// What is asked of a past time is answered as it was answered then, whatever happened since.
+#[tokio::test]
+async fn a_past_time_can_be_asked_again() {
+    const CART: &str = "state, line_count, value_minor, value, last_activity_at, order_id, purchased_at";
+    let added = |id: &str, cart: &str| changed(id, "added", json!([line("A", 1, 500)])).data("cart_id", cart);
+    let about =
+        |kind: &'static str, id: &str, minutes: i64| Told::new(kind, id).data("order_id", "o").at_s(minutes * MINUTE);
+    let refunded = |id: &str, amount: i64, minutes: i64| {
+        about("payment.recorded", id, minutes).data("kind", "refunded").data("amount", eur(amount))
+    };
+    let mut db = open(vec![
+        added("e1", "left"),
+        added("e2", "bought"),
+        Told::order_placed("o").data("cart_id", "bought").data("discount", eur(1000)).at_s(MINUTE),
+        refunded("r1", 500, 80),
+    ])
+    .await;
+    let carts = format!("SELECT concat_ws(' ', cart_id, {CART}) FROM sales.carts_at({}) ORDER BY cart_id", after(90));
+    let money = |minutes: i64| {
+        format!(
+            "SELECT concat_ws(' ', abandoned_value_minor, revenue_minor) FROM sales.cart_funnel_at({})",
+            after(minutes)
+        )
+    };
+    let (carts_then, money_then) = (texts(&mut db, &carts).await, texts(&mut db, &money(90)).await);
+    assert!(carts_then[1].starts_with("left abandoned 1 500 5.00 "), "{carts_then:?}");
+    assert_eq!(money_then, ["500 8500"]);
+    assert_eq!(texts(&mut db, &money(79)).await, ["500 9000"], "before the refund");
+    let later = vec![
+        added("e3", "left").data("total_after", eur(4000)).at_s(100 * MINUTE),
+        refunded("r2", 2000, 110),
+        about("order.cancelled", "x", 120),
+    ];
+    db.fold(records(later)).await.expect("folded");
+    assert_eq!(texts(&mut db, &carts).await, carts_then);
+    assert_eq!(texts(&mut db, &money(90)).await, money_then);
+    for (minutes, expected) in [(115, "0 6500"), (119, "0 6500"), (170, "4000 0")] {
+        assert_eq!(texts(&mut db, &money(minutes)).await, [expected], "{minutes}");
+    }
+}
+
+/// A function that takes a time gives rows of the view, whichever columns that gains.
+#[tokio::test]
+async fn functions_of_time_give_rows_of_their_view() {
+    let long_ago = -10 * 365 * 24 * 60 * MINUTE;
+    let added = changed("e", "added", json!([line("A", 1, 500)])).data("cart_id", "c").at_s(long_ago);
+    let mut db = open(vec![added]).await;
+    for view in ["carts", "cart_funnel"] {
+        let same_type = format!(
+            "SELECT count(*)::text FROM pg_proc WHERE pronamespace = 'sales'::regnamespace AND proname = '{view}_at'
+                AND prorettype = (SELECT reltype FROM pg_class WHERE oid = 'sales.{view}'::regclass)"
+        );
+        assert_eq!(texts(&mut db, &same_type).await, ["1"], "{view}");
+        let mut tx = sqlx::Connection::begin(&mut db.connection).await.expect("a transaction");
+        let counts = format!(
+            "SELECT (SELECT count(*) FROM sales.{view}), (SELECT count(*) FROM
+                (TABLE sales.{view} INTERSECT SELECT * FROM sales.{view}_at(now())) AS same)"
+        );
+        let row = sqlx::query(&counts).fetch_one(&mut *tx).await.expect("counts");
+        let counts: (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!(counts, (1, 1), "{view} and {view}_at say the same");
+    }
 }
 
 #[tokio::test]

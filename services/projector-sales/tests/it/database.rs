@@ -143,21 +143,22 @@ fn folded(records: &[Event]) -> BTreeMap<String, Shown> {
     all
 }
 
-/// What shows of a cart in this comparison: owner, value, lines after each act, longest pauses, furthest step, flags, who
-/// set it, how many skus it has.
-type ShownCart = (Option<Uuid>, Option<i64>, Vec<i64>, Vec<i64>, Option<String>, Vec<String>, Uuid, i64);
+/// What shows of a cart in this comparison: owner, value, lines and value after each act, longest pauses, furthest step,
+/// flags, who set it, how many skus it has.
+type ShownCart = (Option<Uuid>, Option<i64>, Vec<i64>, Vec<i64>, Vec<i64>, Option<String>, Vec<String>, Uuid, i64);
 
 /// By what names them, and by that name.
 type Carts = BTreeMap<(String, String), ShownCart>;
 
 async fn stored_carts(db: &mut Direct<Sales>) -> Carts {
     const SQL: &str =
-        "SELECT named_by, cart_id, subject_id, value_minor, line_counts, longest_idle_us, furthest_step, flags,
-        set_by, (SELECT count(*) FROM sales.cart_lines l WHERE (l.named_by, l.cart_id) = (c.named_by, c.cart_id))
+        "SELECT named_by, cart_id, subject_id, value_minor, line_counts, values_minor, longest_idle_us, furthest_step,
+        flags, set_by, (SELECT count(*) FROM sales.cart_lines l WHERE (l.named_by, l.cart_id) = (c.named_by, c.cart_id))
         FROM sales.cart_contents c";
     let rows = sqlx::query(SQL).fetch_all(&mut db.connection).await.expect("the carts");
-    let shown =
-        |r: &sqlx::postgres::PgRow| (r.get(2), r.get(3), r.get(4), r.get(5), r.get(6), r.get(7), r.get(8), r.get(9));
+    let shown = |r: &sqlx::postgres::PgRow| {
+        (r.get(2), r.get(3), r.get(4), r.get(5), r.get(6), r.get(7), r.get(8), r.get(9), r.get(10))
+    };
     rows.iter().map(|r| ((r.get(0), r.get(1)), shown(r))).collect()
 }
 
@@ -176,6 +177,7 @@ fn folded_carts(records: &[Event]) -> Carts {
                 c.subject_id,
                 c.value_minor,
                 c.line_counts,
+                c.values_minor,
                 c.longest_idle_us,
                 c.furthest_step,
                 flags,

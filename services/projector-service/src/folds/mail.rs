@@ -3,6 +3,8 @@
 use rapport_proto::v1::interaction::Data;
 use serde_json::Value;
 
+use super::replies::is_human;
+
 /// What the two types of mail have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mail<'a> {
@@ -48,12 +50,13 @@ impl<'a> Mail<'a> {
     }
 
     /// Whether a machine wrote it: as `auto` states; where nobody states it, as the mail shows by its headers (RFC 3834
-    /// and those that mail programs used before it), by whom it is from, or by how its title begins.
-    pub(crate) fn is_automatic(&self) -> bool {
+    /// and those that mail programs used before it), by whom it is from, or by how its title begins. Sender and title are
+    /// guesses, and do not count against an `actor` that is a person: people answer from `noreply` addresses too.
+    pub(crate) fn is_automatic(&self, actor: Option<&str>) -> bool {
+        let looks_automatic =
+            || is_from_machine(self.from.unwrap_or_default()) || has_automatic_title(self.title.unwrap_or_default());
         self.auto.unwrap_or_else(|| {
-            is_from_machine(self.from.unwrap_or_default())
-                || has_automatic_title(self.title.unwrap_or_default())
-                || has_automatic_header(self.extra_json)
+            has_automatic_header(self.extra_json) || (!actor.is_some_and(is_human) && looks_automatic())
         })
     }
 }
@@ -159,6 +162,10 @@ mod tests {
     use super::*;
 
     fn automatic(auto: Option<bool>, from: &str, title: &str, extra: &Value) -> bool {
+        automatic_by(None, auto, from, title, extra)
+    }
+
+    fn automatic_by(actor: Option<&str>, auto: Option<bool>, from: &str, title: &str, extra: &Value) -> bool {
         let body = EmailMessageReceived {
             auto,
             from: Some(from.into()),
@@ -166,7 +173,7 @@ mod tests {
             extra_json: extra.to_string().into_bytes(),
             ..EmailMessageReceived::default()
         };
-        Mail::of(&Data::EmailMessageReceived(body)).expect("a mail").is_automatic()
+        Mail::of(&Data::EmailMessageReceived(body)).expect("a mail").is_automatic(actor)
     }
 
     #[test]
@@ -175,6 +182,25 @@ mod tests {
         assert!(automatic(Some(true), "ann@b.example", "Re: A question", &json!({})));
         assert!(!automatic(Some(false), "noreply@b.example", "Automatic reply: A question", &headers));
         assert!(automatic(None, "ann@b.example", "Re: A question", &headers));
+    }
+
+    #[test]
+    fn a_stated_person_goes_before_sender_and_title() {
+        let (plain, headers) = (json!({}), json!({"headers": {"Auto-Submitted": "auto-replied"}}));
+        for (actor, auto, extra, expected) in [
+            (Some("human:ann"), None, &plain, false),
+            (Some("human:ann"), Some(true), &plain, true),
+            (Some("human:ann"), Some(false), &headers, false),
+            (Some("human:ann"), None, &headers, true),
+            (Some("customer"), None, &plain, true),
+            (Some("bot:b"), None, &plain, true),
+            (None, None, &plain, true),
+        ] {
+            for (from, title) in [("noreply@b.example", "A question"), ("ann@b.example", "Out of Office: back soon")] {
+                let found = automatic_by(actor, auto, from, title, extra);
+                assert_eq!(found, expected, "{actor:?}, {auto:?}, {extra}, {from}");
+            }
+        }
     }
 
     #[test]

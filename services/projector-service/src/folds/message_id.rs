@@ -10,9 +10,11 @@ pub fn own(text: &str) -> Option<String> {
 }
 
 /// The id that an In-Reply-To means. Some programs write prose around it that names the writer's address in angle
-/// brackets too, before the id: of several the last one counts. Prose without brackets means no message.
+/// brackets too, before the id: of several the last one counts. Prose without brackets means no message, nor does an id
+/// with a blank in it: what a program broke on its way is no more what the parent calls itself.
 pub fn parent(text: &str) -> Option<String> {
-    bracketed(text).last().or_else(|| if text.trim().contains(char::is_whitespace) { None } else { whole(text) })
+    let unbroken = in_angles(text).filter(|id| !id.trim().contains(char::is_whitespace)).filter_map(in_brackets);
+    unbroken.last().or_else(|| if text.trim().contains(char::is_whitespace) { None } else { whole(text) })
 }
 
 /// All ids in an entry of References, which may hold one or a whole list.
@@ -37,7 +39,11 @@ pub(crate) fn bounded(text: String) -> String {
 
 /// What stands in angle brackets, in order.
 fn bracketed(text: &str) -> impl Iterator<Item = String> {
-    text.split('<').skip(1).filter_map(|rest| rest.split_once('>')).filter_map(|(id, _)| in_brackets(id))
+    in_angles(text).filter_map(in_brackets)
+}
+
+fn in_angles(text: &str) -> impl Iterator<Item = &str> {
+    text.split('<').skip(1).filter_map(|rest| rest.split_once('>')).map(|(id, _)| id)
 }
 
 fn whole(text: &str) -> Option<String> {
@@ -72,6 +78,7 @@ mod tests {
             ("<1@b>\n\t<2@b>", Some("<2@b>")),
             ("1@b", Some("<1@b>")),
             ("Ann's message of \"Wed, 28 Aug 2002 11:48:12 -0700\"", None),
+            ("<1@b.exam ple>", None),
             ("", None),
         ] {
             assert_eq!(parent(text).as_deref(), id, "{text}");

@@ -36,7 +36,7 @@ impl<'a> Replies<'a> {
                 (body.visibility.as_deref() == Some("public"), body.message_id.as_deref(), body.auto)
             }
             Some(data @ Data::EmailMessageSent(body)) => {
-                (true, body.message_id.as_deref(), Mail::of(data).map(|mail| mail.is_automatic()))
+                (true, body.message_id.as_deref(), Mail::of(data).map(|mail| mail.is_automatic(actor)))
             }
             Some(Data::MessageSent(body)) => {
                 (body.visibility.as_deref() != Some("internal"), body.message_id.as_deref(), body.auto)

@@ -134,7 +134,7 @@ fn of_mail(event: &Interaction, mail: &Mail<'_>, nodes: &mut Vec<String>) -> Mes
     nodes.push(own.clone());
     nodes.extend(parent.clone());
     nodes.extend(mail.references.iter().flat_map(|entry| message_id::all(entry)));
-    let wrote = Wrote { is_sent: mail.is_sent, is_automatic: mail.is_automatic() };
+    let wrote = Wrote { is_sent: mail.is_sent, is_automatic: mail.is_automatic(event.wire.actor.as_deref()) };
     Message {
         key: own,
         message_id: text(mail.message_id),
@@ -311,8 +311,19 @@ mod tests {
 
     #[test]
     fn automatic_mail_is_a_machines_though_nobody_says_so() {
-        let notice = mail("<1@b>", json!({"subject": "Automatic reply: A question"}));
-        let (telling, _) = told("email.message.sent", notice, &[("actor", "human:ann")]).expect("a telling");
-        assert_eq!(telling.message.map(|m| m.writer), Some(Writer::Machine));
+        for (kind, actor, more, writer) in [
+            ("sent", None, json!({"subject": "Automatic reply: A question"}), Writer::Machine),
+            ("sent", None, json!({"from": "noreply@b.example"}), Writer::Machine),
+            ("received", None, json!({"from": "noreply@b.example"}), Writer::Machine),
+            // Who is named wrote it, whatever the address looks like, unless a header says otherwise.
+            ("sent", Some("human:ann"), json!({"subject": "Automatic reply: A question"}), Writer::Agent),
+            ("sent", Some("human:ann"), json!({"from": "noreply@b.example"}), Writer::Agent),
+            ("sent", Some("human:ann"), json!({"headers": {"Auto-Submitted": "auto-replied"}}), Writer::Machine),
+        ] {
+            let envelope: Vec<(&str, &str)> = actor.map(|actor| ("actor", actor)).into_iter().collect();
+            let told = told(&format!("email.message.{kind}"), mail("<1@b>", more.clone()), &envelope);
+            let message = told.and_then(|(telling, _)| telling.message).expect("a message");
+            assert_eq!(message.writer, writer, "{kind} {actor:?} {more}");
+        }
     }
 }

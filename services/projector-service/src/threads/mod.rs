@@ -80,7 +80,11 @@ pub(crate) struct Gathered {
 impl Gathered {
     pub(crate) fn add(&mut self, event: &Event) {
         if let Some(told) = Told::of(event) {
-            self.bytes += TOLD_BYTES + told.nodes.iter().map(|node| node.len() + NODE_BYTES).sum::<usize>();
+            let texts = told.telling.message.iter().flat_map(|m| {
+                [&m.message_id, &m.parent_key, &m.in_reply_to, &m.actor, &m.title, &m.case_id].into_iter().flatten()
+            });
+            let nodes = told.nodes.iter().map(|node| 2 * node.len() + NODE_BYTES).sum::<usize>();
+            self.bytes += TOLD_BYTES + nodes + texts.map(String::len).sum::<usize>();
             self.told.push(told);
         }
     }

@@ -60,6 +60,12 @@ fn who_gives_the_first_reply() {
         ("internal", reply("r", None, 5).data("visibility", "internal"), None),
         ("a mail", mail("r", "email.message.sent", 5), Some(5)),
         ("an automatic mail", mail("r", "email.message.sent", 5).data("auto", true), None),
+        ("a mail from nobody's address", mail("r", "email.message.sent", 5).data("from", "noreply@example.com"), None),
+        (
+            "a person's mail from nobody's address",
+            mail("r", "email.message.sent", 5).data("from", "noreply@example.com").attribute("actor", "human:ann"),
+            Some(5),
+        ),
         ("a mail of the customer", mail("r", "email.message.received", 5), None),
     ] {
         let row = row(vec![opened(), reply]);

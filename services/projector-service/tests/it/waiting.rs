@@ -24,7 +24,7 @@ fn mail(kind: &str, id: &str, minutes: i64, names: &[&str]) -> Told {
         .data("message_id", format!("<{id}@example.com>"))
         .data("from", "a@example.com")
         .data("to", json!([]))
-        .data("sent_at", "2026-03-02T08:00:00Z")
+        .data("sent_at", domain::time::format((test_kit::BASE_TIME + minutes * 60) * SECOND))
         .data("subject", "A question")
         .data("in_reply_to", references.last().map_or(Value::Null, |last| last.as_str().into()))
         .data("references", json!(references))

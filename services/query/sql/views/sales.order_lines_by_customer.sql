@@ -6,7 +6,14 @@ UNION ALL
 SELECT l.*, o.subject_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
 FROM sales.order_lines AS l
 JOIN sales.orders AS o ON o.order_id = l.order_id
-WHERE NOT EXISTS (SELECT FROM backbone.customer360_subjects AS m WHERE m.subject_id = o.subject_id);
+JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
+UNION ALL
+SELECT l.*, o.subject_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
+FROM sales.order_lines AS l
+JOIN sales.orders AS o ON o.order_id = l.order_id
+WHERE NOT EXISTS (
+    SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id AND s.customer_id IS NOT NULL
+);
 
 COMMENT ON VIEW sales.order_lines_by_customer IS 'Order lines with the customer each belongs to today, and when its order was placed and cancelled.';
 COMMENT ON COLUMN sales.order_lines_by_customer.customer_id IS 'The customer; the subject itself where the identity graph does not know it yet. NULL while nobody is known.';

@@ -15,7 +15,13 @@ FROM (
         UNION ALL
         SELECT o.*, o.subject_id
         FROM sales.orders AS o
-        WHERE NOT EXISTS (SELECT FROM backbone.customer360_subjects AS m WHERE m.subject_id = o.subject_id)
+        JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
+        UNION ALL
+        SELECT o.*, o.subject_id
+        FROM sales.orders AS o
+        WHERE NOT EXISTS (
+            SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id AND s.customer_id IS NOT NULL
+        )
     ) AS o
 ) AS w;
 

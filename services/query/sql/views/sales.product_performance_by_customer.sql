@@ -21,8 +21,16 @@ FROM (
         SELECT l.sku, l.order_id, o.subject_id
         FROM sales.order_lines AS l
         JOIN sales.orders AS o ON o.order_id = l.order_id
+        JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
         WHERE o.placed_at IS NOT NULL AND o.cancelled_at IS NULL
-            AND NOT EXISTS (SELECT FROM backbone.customer360_subjects AS m WHERE m.subject_id = o.subject_id)
+        UNION ALL
+        SELECT l.sku, l.order_id, o.subject_id
+        FROM sales.order_lines AS l
+        JOIN sales.orders AS o ON o.order_id = l.order_id
+        WHERE o.placed_at IS NOT NULL AND o.cancelled_at IS NULL
+            AND NOT EXISTS (
+                SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id AND s.customer_id IS NOT NULL
+            )
     ) AS bought
     WHERE sku IS NOT NULL
     GROUP BY sku, customer_id

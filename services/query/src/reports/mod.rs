@@ -31,8 +31,9 @@ const LIMIT_DEFAULT: u64 = 1_000;
 pub(crate) const LIMIT_MAX: u64 = 100_000;
 /// An answer ends early once its rows hold this many bytes (it holds at least one row): it is built in memory.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Rows fetched at once.
-const FETCH_ROWS: usize = 500;
+/// Rows fetched at once. A row may hold a whole event, and those of one fetch are held before [`BYTES_MAX`] is looked at:
+/// so few of them stay small beside it.
+const FETCH_ROWS: usize = 20;
 /// Parameters that no column and no argument can stand for.
 const RESERVED: [&str; 4] = ["format", "limit", "position", "wait_ms"];
 
@@ -131,7 +132,7 @@ struct Rows {
     truncated: bool,
 }
 
-/// Runs it as `analyst`, piece by piece: no more is held here than the answer may have.
+/// Runs it as `analyst`, piece by piece: no more is held here than the answer may have, and one fetch.
 async fn rows(connection: &mut PgConnection, statement: &Statement, timeout: Duration) -> Result<Rows, Problem> {
     let deadline = Instant::now() + timeout;
     sqlx::query(include_str!("../../sql/report_session.sql"))

@@ -1,7 +1,7 @@
 //! Reports: every view by its name, with its parameters and its SQL.
 
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use test_kit::Event;
 
 use crate::{
@@ -172,23 +172,67 @@ async fn a_report_has_its_time_and_no_rights() {
     .expect("views");
     let query = start_query(&world.database_url, world.log.options().clone(), |options| {
         options.limits.report_timeout = std::time::Duration::from_millis(200);
+        // Whatever a report leaves on its connection, the next question finds.
+        options.limits.database_connections_max = 1;
     })
     .await;
-    let http = crate::world::client();
-    let slow = crate::world::ask(&http, &query, &format!("{REPORTS}/sales.slow"), &[]).await;
+    let (http, token) = (crate::world::client(), position.token());
+    let ask = async |path: &str| crate::world::ask(&http, &query, path, &[("rapport-position", &token)]).await;
+    // A page reads tables that an analyst may not.
+    let page = async |after: &str| {
+        let page = ask("/api/v1/customers/email:ann@example.com").await;
+        assert_eq!(page.status, 200, "after {after}: {}", page.body);
+    };
+    page("nothing").await;
+    let who = ask(&format!("{REPORTS}/sales.who")).await;
+    assert_eq!(who.body["rows"], json!([{"who": "analyst", "read_only": "on"}]), "{}", who.body);
+    page("a report").await;
+    let slow = ask(&format!("{REPORTS}/sales.slow")).await;
     assert_eq!((slow.status, slow.problem()), (503, "report-too-slow"), "{}", slow.body);
+    page("one that took too long").await;
     query.shut_down();
     query.stopped().await;
-    let who = world.get_at(&format!("{REPORTS}/sales.who"), &position).await;
-    assert_eq!(who.body["rows"], json!([{"who": "analyst", "read_only": "on"}]), "{}", who.body);
     let hidden = world.get_at(&format!("{REPORTS}/sales.hidden"), &position).await;
     assert_eq!(hidden.status, 404, "{}", hidden.body);
-    let after: String = sqlx::query("SELECT current_user::text")
-        .fetch_one(&mut database)
-        .await
-        .and_then(|row| row.try_get(0))
-        .expect("a name");
-    assert_ne!(after, "analyst");
     assert!(matches!(world.get_at("/api/v1/openapi.json", &position).await.body["openapi"], Value::String(_)));
+    world.stop().await;
+}
+
+/// Rows of 1 MiB: after 32 of them the answer ends, and rows far behind those are never fetched. They would fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_rows_are_fetched_as_far_as_the_answer_goes() {
+    let (world, position) = world_of_orders().await;
+    let mut database = PgConnection::connect(&world.database_url).await.expect("it connects");
+    sqlx::raw_sql(
+        "CREATE FUNCTION sales.mebibyte(n integer) RETURNS json LANGUAGE plpgsql STABLE COST 1000 AS $$
+         BEGIN
+             IF n > 60 THEN RAISE EXCEPTION 'row % was fetched', n; END IF;
+             RETURN to_json(repeat('x', 1048576));
+         END $$;
+         CREATE VIEW sales.wide AS SELECT n, sales.mebibyte(n) AS data FROM generate_series(1, 200) AS n;
+         GRANT SELECT ON sales.wide TO analyst",
+    )
+    .execute(&mut database)
+    .await
+    .expect("a view");
+    let wide = world.get_at(&format!("{REPORTS}/sales.wide"), &position).await;
+    assert_eq!(wide.status, 200, "{}", wide.body["detail"]);
+    assert_eq!((&wide.body["row_count"], &wide.body["truncated"]), (&json!(31), &json!(true)));
+    world.stop().await;
+}
+
+/// Who logs in as `analyst` has a limit as well, unless the server's owner has set another.
+#[tokio::test(flavor = "multi_thread")]
+async fn analysts_have_time_limits_of_their_own() {
+    let world = World::start().await;
+    let mut database = PgConnection::connect(&world.database_url).await.expect("it connects");
+    let limits: Vec<String> = sqlx::query_scalar(
+        "SELECT entry FROM pg_roles CROSS JOIN unnest(rolconfig) AS c (entry)
+         WHERE rolname = 'analyst' AND entry LIKE '%timeout=%' ORDER BY entry",
+    )
+    .fetch_all(&mut database)
+    .await
+    .expect("the role's settings");
+    assert_eq!(limits, ["idle_in_transaction_session_timeout=10min", "statement_timeout=5min"]);
     world.stop().await;
 }

@@ -108,17 +108,16 @@ impl Demo {
     async fn fold(&self, position: &Position, told: &mut impl FnMut(Step)) -> Outcome {
         let (http, token) = (self.http()?, position.token());
         let url = format!("{}/api/v1/models", self.query.trim_end_matches('/'));
-        let mut best = (u64::MAX, Instant::now());
+        let mut advance = Advance::new(Instant::now());
         loop {
             let request = http.get(&url).query(&[("position", token.as_str()), ("wait_ms", &WAIT_MS.to_string())]);
             let reason = match request.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
                     let body: Value = answer.json().await.unwrap_or_default();
-                    let behind = behind(&body);
-                    told(Step::Folding { behind });
-                    if behind < best.0 {
-                        best = (behind, Instant::now());
+                    if let Some(behind) = behind(&body) {
+                        told(Step::Folding { behind });
+                        advance.hear(behind, Instant::now());
                     }
                     body["detail"].as_str().unwrap_or("it is not available").to_owned()
                 }
@@ -128,7 +127,7 @@ impl Demo {
                 }
                 Err(error) => error.to_string(),
             };
-            if best.1.elapsed() > PATIENCE {
+            if advance.is_over(Instant::now()) {
                 let sentence = format_args!(
                     "everything is published, but the read models have not moved for {} s ({reason}); `rapport status` \
                      shows where they stand",
@@ -151,10 +150,35 @@ fn joined(one: Option<Position>, other: Option<Position>) -> Option<Position> {
     Some(both)
 }
 
-/// How many records the last of the models is behind, by the body of a position that was not reached.
-fn behind(body: &Value) -> u64 {
-    let models = body["models"].as_array().into_iter().flatten();
-    models.filter_map(|model| model["behind_events"].as_u64()).max().unwrap_or(0)
+/// How many records the last of the models is behind, by the body of a position that was not reached. `None` where the
+/// body does not say it of all that have not reached it: the service is busy, or a model is not there yet.
+fn behind(body: &Value) -> Option<u64> {
+    let open = body["models"].as_array()?.iter().filter(|model| model["reached"] != true);
+    let behind: Option<Vec<u64>> = open.map(|model| model["behind_events"].as_u64()).collect();
+    behind?.into_iter().max()
+}
+
+/// How far the models have come, and when they last came further.
+struct Advance {
+    least_behind: Option<u64>,
+    at: Instant,
+}
+
+impl Advance {
+    fn new(now: Instant) -> Self {
+        Self { least_behind: None, at: now }
+    }
+
+    /// The models are so far behind now.
+    fn hear(&mut self, behind: u64, now: Instant) {
+        if self.least_behind.is_none_or(|least| behind < least) {
+            *self = Self { least_behind: Some(behind), at: now };
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.at) > PATIENCE
+    }
 }
 
 /// What the collector has answered.
@@ -193,11 +217,34 @@ impl Answered {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::JoinSet;
 
     use super::*;
+
+    /// Answers every request in turn, with status and body; the last answer again and again.
+    async fn answering(answers: Vec<(u16, Value)>) -> (String, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                let (status, body) = &answers[answers.len().min(number + 1) - 1];
+                let body = body.to_string();
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await.unwrap();
+            }
+        });
+        (url, serving)
+    }
 
     /// A collector that accepts everything and hands back the bodies, in the order in which they came.
     async fn collector() -> (String, Arc<Mutex<Vec<Vec<Value>>>>, JoinSet<()>) {
@@ -208,12 +255,12 @@ mod tests {
         serving.spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let body = body(&mut stream).await;
+                let body = Box::pin(body(&mut stream)).await;
                 let events: Vec<Value> = serde_json::from_slice(&body).unwrap();
-                let results = vec![serde_json::json!({"status": "accepted"}); events.len()];
+                let results = vec![json!({"status": "accepted"}); events.len()];
                 let mut position = Position::new(uuid::Uuid::nil(), Default::default());
                 position.appended(0, 7);
-                let answer = serde_json::json!({"results": results, "position": position.token()}).to_string();
+                let answer = json!({"results": results, "position": position.token()}).to_string();
                 kept.lock().unwrap().push(events);
                 let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
                 stream.write_all((head + &answer).as_bytes()).await.unwrap();
@@ -260,7 +307,46 @@ mod tests {
         let step = Step::Publishing { done: 250, total: 1000, per_second: 100 };
         assert_eq!(step.say(), "250 of 1000 events, 100 a second, 8 s left");
         assert_eq!(Step::Publishing { done: 0, total: 5, per_second: 0 }.say(), "0 of 5 events, 0 a second, 5 s left");
-        let body = serde_json::json!({"models": [{"behind_events": 4}, {"behind_events": 90}, {"reached": true}]});
-        assert_eq!(behind(&body), 90);
+    }
+
+    #[test]
+    fn how_far_behind_the_last_model_is() {
+        for (models, expected) in [
+            (json!([{"behind_events": 4}, {"behind_events": 90}, {"reached": true}]), Some(90)),
+            (json!([{"behind_events": 4}, {"reached": false}]), None),
+            (json!([{"reached": true, "behind_events": 0}, {"reached": false, "behind_events": 7}]), Some(7)),
+            (json!([]), None),
+            (Value::Null, None),
+        ] {
+            assert_eq!(behind(&json!({"models": models})), expected, "{models}");
+        }
+        assert_eq!(behind(&json!({"type": "/problems/busy", "detail": "too many requests"})), None);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_say_how_far_it_is_is_not_told() {
+        let behind = |events: u64| (503, json!({"models": [{"reached": false, "behind_events": events}]}));
+        let busy = || (503, json!({"type": "/problems/busy"}));
+        let (url, _serving) = answering(vec![busy(), behind(90), busy(), behind(40), (200, json!({}))]).await;
+        let demo = Demo { events: 1, seed: 3, collector: String::new(), query: url };
+        let mut steps = Vec::new();
+        demo.fold(&Position::new(uuid::Uuid::nil(), Default::default()), &mut |step| steps.push(step))
+            .await
+            .expect("reached");
+        assert_eq!(steps, [Step::Folding { behind: 90 }, Step::Folding { behind: 40 }]);
+    }
+
+    #[test]
+    fn models_that_come_further_are_waited_for() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut advance = Advance::new(start);
+        assert!(!advance.is_over(after(120)) && advance.is_over(after(121)));
+        advance.hear(100, after(100));
+        assert!(!advance.is_over(after(220)));
+        advance.hear(90, after(200));
+        advance.hear(90, after(250));
+        advance.hear(95, after(300));
+        assert!(!advance.is_over(after(320)) && advance.is_over(after(321)), "neither of the last two is nearer");
     }
 }

@@ -35,7 +35,7 @@ impl Sights {
         };
         let last_cart = |e: &&Value| e["type"] == "io.rapport.web.cart.changed" && e["data"]["op"] == "added";
         let owned = |e: &&Value| e["subject"] == subject("customer_no:").as_str();
-        let cart = events.iter().filter(owned).filter(last_cart).next_back();
+        let cart = events.iter().filter(owned).rfind(last_cart);
         Self {
             customer: subject("customer_no:"),
             email: subject("email:"),

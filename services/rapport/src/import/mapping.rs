@@ -11,8 +11,8 @@ const MAIL_PROGRAM: &str = ".rows[]";
 pub(crate) struct Mapping {
     /// `csv`, `ndjson` or `mail`.
     pub(crate) format: Format,
-    /// The events' `source`, unless the program sets one. With the row's hash it is their identity: two mappings
-    /// that make different events of one file need two sources.
+    /// The events' `source`, unless the program sets one. With the hash of the row, or of the mail, it is their identity:
+    /// two mappings that make different events of one file need two sources.
     pub(crate) source: String,
     /// What stands between two cells; one ASCII character.
     #[serde(default = "comma")]

@@ -16,9 +16,11 @@
 //! | `rows` | a row: its key, its hash, its value |
 //! | `groups`, `ordinals` | adjacent rows of one key; ids that a second import finds again |
 //! | `program`, `moment` | the jq program and its functions for money and dates |
+//! | `ahead` | what is read ahead, bounded in bytes |
 //! | `known` | which events customer360 has already |
 //! | `run` | the command |
 
+mod ahead;
 mod csv;
 mod groups;
 mod known;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::Position;
 use serde_json::json;
 use service_kit::Config;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::ahead;
 use super::csv::Fault;
 use super::groups::{self, Event, Groups};
 use super::known::Known;
@@ -20,11 +21,11 @@ use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::publish::{Client, Progress, Sender, Verdict, collector_url};
 use crate::{ops, say};
 
-/// Groups between the reading thread and us.
-const GROUPS_AHEAD_MAX: usize = 256;
-
 /// Events of one question to customer360.
 const ASKED_MAX: usize = 1000;
+
+/// How large they may be together, in bytes of JSON: they wait in memory for the answer.
+const ASKED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Default)]
 struct Counts {
@@ -42,7 +43,7 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
     })?;
     let read = Arc::new(AtomicU64::new(0));
     let total = length(&mapping, &args.file)?;
-    let (sender, groups) = mpsc::channel(GROUPS_AHEAD_MAX);
+    let (sender, groups) = ahead::channel();
     let (opened, open) = oneshot::channel();
     let reader = Reader { file: args.file.clone(), read: read.clone(), opened, groups: sender };
     let reading = tokio::task::spawn_blocking(move || reader.run(&mapping));
@@ -63,7 +64,7 @@ pub(crate) async fn run(config: &Config, args: &ImportArgs) -> Outcome {
         sender: Sender::new(client),
         progress,
         counts: Counts::default(),
-        asked: Vec::new(),
+        asked: Asked::default(),
         read,
     };
     let result = import.take(groups).await;
@@ -118,7 +119,7 @@ struct Reader {
     read: Arc<AtomicU64>,
     /// Is told once mapping and file are understood.
     opened: oneshot::Sender<()>,
-    groups: mpsc::Sender<groups::Outcome>,
+    groups: ahead::Sender,
 }
 
 impl Reader {
@@ -126,7 +127,7 @@ impl Reader {
         let Self { file, read, opened, groups } = self;
         let program = Program::compile(&mapping.program).map_err(Reading::Program)?;
         // When nobody listens any more, nobody takes groups either, and the other side says why.
-        let send = |outcome| groups.blocking_send(outcome).is_ok();
+        let send = |outcome| groups.send(outcome);
         if mapping.format == Format::Mail {
             let mut mails = Mails::new(mapping, program, &file, read);
             let _ = opened.send(());
@@ -172,7 +173,7 @@ struct Import {
     sender: Sender<Sent>,
     progress: Progress,
     counts: Counts,
-    asked: Vec<(Sent, Event)>,
+    asked: Asked,
     read: Arc<AtomicU64>,
 }
 
@@ -183,21 +184,38 @@ struct Sent {
     rows: u64,
 }
 
+/// Events of which it is not known yet whether they are known.
+#[derive(Default)]
+struct Asked {
+    events: Vec<(Sent, Event)>,
+    /// Of JSON.
+    bytes: usize,
+}
+
+impl Asked {
+    /// Whether they have to be asked for before the next one.
+    fn push(&mut self, sent: Sent, event: Event) -> bool {
+        self.bytes += event.json.len();
+        self.events.push((sent, event));
+        self.events.len() >= ASKED_MAX || self.bytes >= ASKED_BYTES_MAX
+    }
+}
+
 impl Import {
-    async fn take(&mut self, mut groups: mpsc::Receiver<groups::Outcome>) -> Outcome {
+    async fn take(&mut self, mut groups: ahead::Receiver) -> Outcome {
         while let Some(outcome) = groups.recv().await {
             let file = outcome.file.unwrap_or_else(|| self.file.clone());
             self.counts.known += outcome.repeated;
             match outcome.events {
                 Ok(events) => {
                     for event in events {
-                        self.asked.push((Sent { file: file.clone(), line: event.line, rows: outcome.rows }, event));
+                        let sent = Sent { file: file.clone(), line: event.line, rows: outcome.rows };
+                        if self.asked.push(sent, event) {
+                            self.ask().await?;
+                        }
                     }
                 }
                 Err(faults) => reject(&file, &self.progress, &mut self.counts, outcome.rows, &faults),
-            }
-            if self.asked.len() >= ASKED_MAX {
-                self.ask().await?;
             }
         }
         self.ask().await
@@ -205,7 +223,7 @@ impl Import {
 
     /// Sends what is not known.
     async fn ask(&mut self) -> Outcome {
-        let asked = std::mem::take(&mut self.asked);
+        let asked = std::mem::take(&mut self.asked).events;
         let ids: Vec<_> = asked.iter().map(|(_, event)| event.event_id).collect();
         let known = self.known.of(&ids).await.map_err(again)?;
         let Self { sender, progress, counts, .. } = self;
@@ -247,5 +265,28 @@ fn reject(file: &str, progress: &Progress, counts: &mut Counts, rows: u64, fault
         let column = fault.column.map(|c| format!(":{c}")).unwrap_or_default();
         let group = if rows > 1 { format!(" (rejects its group of {rows} rows)") } else { String::new() };
         progress.note(&format!("{file}:{}{column}: {}{group}", fault.line, fault.reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// How many events of this size are asked for at once.
+    fn at_once(bytes: usize) -> usize {
+        let (mut asked, file) = (Asked::default(), Arc::from("box"));
+        let event = Event { event_id: Uuid::nil(), line: 1, json: vec![b' '; bytes] };
+        let more = (1..).find(|_| asked.push(Sent { file: Arc::clone(&file), line: 1, rows: 1 }, event.clone()));
+        assert_eq!(more, Some(asked.events.len()));
+        asked.events.len()
+    }
+
+    #[test]
+    fn what_waits_for_an_answer_is_bounded() {
+        assert_eq!(at_once(100), ASKED_MAX);
+        assert_eq!(at_once(ASKED_BYTES_MAX / 4), 4);
+        assert_eq!(at_once(2 * ASKED_BYTES_MAX), 1);
     }
 }

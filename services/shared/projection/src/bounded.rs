@@ -19,7 +19,8 @@
 //! );
 //! ```
 //!
-//! and `voids` (see [`crate::facts`]). A model that is loaded ([`Facts`]) has the indexes of `facts` in its `indexes_sql`. `correlated` is `kind:key` of a second entity that an event names by its
+//! and `voids` (see [`crate::facts`]). A model that is loaded ([`Facts`]) has the indexes of `facts` in its
+//! `row_indexes_sql`, `event_id` with a unique one; its other tables keep theirs in `schema_sql`. `correlated` is `kind:key` of a second entity that an event names by its
 //! `correlationid`. An event that names no entity of the model has a row too, with NULL from `stamp` on: a copy of it that
 //! does may come, or have come, and only one of the two counts.
 

@@ -8,6 +8,8 @@ use uuid::Uuid;
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
 /// Days from 1970 to 2000.
 const EPOCH_2000_DAYS: i32 = 10_957;
+/// The server holds a message whole; a send is a flush.
+const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Rows for `COPY … FROM STDIN BINARY`. Each row is `begin_row` and one `put_*` a column, in the statement's order and
@@ -231,12 +233,16 @@ pub async fn copy_in(connection: &mut PgConnection, statement: &str, buffer: Cop
         return Ok(0);
     }
     let mut copy = connection.copy_in_raw(statement).await?;
-    if let Err(error) = copy.send(buffer.finish()).await {
-        // The reason stands in the answer that ends the COPY, not in the broken send.
-        return match copy.abort("the rows could not be sent").await {
-            Err(reason) => Err(reason),
-            Ok(()) => Err(error),
-        };
+    let bytes = buffer.finish();
+    for start in (0..bytes.len()).step_by(SEND_BYTES_MAX) {
+        let some = bytes.slice(start..bytes.len().min(start + SEND_BYTES_MAX));
+        if let Err(error) = copy.send(some).await {
+            // The reason stands in the answer that ends the COPY, not in the broken send.
+            return match copy.abort("the rows could not be sent").await {
+                Err(reason) => Err(reason),
+                Ok(()) => Err(error),
+            };
+        }
     }
     copy.finish().await
 }

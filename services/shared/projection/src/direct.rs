@@ -81,7 +81,9 @@ impl<M: ReadModel> Direct<M> {
     pub async fn load(&mut self, pieces: Vec<Vec<Event>>) -> Result<u64, DirectError> {
         let load = self.model.load().ok_or_else(|| DirectError::Fold("the model folds batches only".into()))?;
         self.recreate().await?;
-        load::begin(&mut self.connection, &self.generation).await?;
+        if !load::begin(&mut self.connection, &self.generation).await? {
+            return Err(DirectError::Fold("its new tables are loaded already".into()));
+        }
         let mut gathered = Gather::new(load);
         for events in pieces {
             gathered.add(self.decoded(events));

@@ -27,6 +27,8 @@ const RACES_MAX: u32 = 8;
 const SHORTAGES_TOLD: u32 = 2;
 /// … and after this many attempts it tells of conflicts too, of which some are to be expected.
 const ATTEMPTS_TOLD: u32 = 8;
+/// Within a load an attempt is made this often: the load's own transaction may be what is in the way.
+const ATTEMPTS_WITHIN_MAX: u32 = 3;
 /// After a batch that was known in part, at most this many batches look first.
 const CAREFUL_MAX: u32 = 64;
 
@@ -43,6 +45,9 @@ pub(crate) enum FoldError {
     /// Somebody else holds a partition of the batch.
     #[error("another worker has taken over a partition")]
     Fenced,
+    /// A part of a load cannot be folded now: what would make it possible is held by the load itself.
+    #[error("the load cannot go on: {0}")]
+    Short(#[source] sqlx::Error),
     /// It cannot work: a missing table, a missing right, a mistake in the model.
     #[error("{0}")]
     Broken(String),
@@ -184,6 +189,9 @@ impl Folder {
                     }
                     Class::UniqueViolation | Class::Data => {
                         return Ok(Attempt::Poison { reason: error.to_string(), event: None });
+                    }
+                    Class::Conflict | Class::Resources if self.is_within && attempts >= ATTEMPTS_WITHIN_MAX => {
+                        return Err(FoldError::Short(error));
                     }
                     Class::Conflict => Err(error),
                     Class::Resources => {

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
+use crate::database::{Class, classify};
 use crate::feed::Feed;
 use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation};
@@ -40,8 +41,8 @@ use crate::unit::{self, Advance, Content, Decoded, Unit};
 const PIECE_EVENTS: usize = 5_000;
 /// Pieces that wait for the database.
 const PIECES_MAX: usize = 2;
-/// What a load may hold in memory, about.
-const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// What a load may gather in memory, about; writing it takes as much again.
+pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
 /// How often a load says how far it is.
@@ -147,7 +148,7 @@ impl<L: Load> Gather<L> {
                 }
                 Content::Created => {}
                 Content::Event(_) | Content::Broken(_) => {
-                    self.kept_bytes += record.size();
+                    self.kept_bytes += record.size() + size_of::<Record>();
                     self.kept.push(record.clone());
                 }
             }
@@ -174,11 +175,18 @@ enum Piece<L> {
     End(Box<Gather<L>>),
 }
 
+/// Where a load's events come from, and how much of them it may hold.
+pub(crate) struct Source {
+    pub(crate) feed: Feed,
+    /// Where each partition begins.
+    pub(crate) from: Offsets,
+    pub(crate) held_max: usize,
+}
+
 /// Reads until each partition has met its end once, or memory does.
 async fn gather<L: Load>(
-    mut feed: Feed,
+    Source { mut feed, from, held_max }: Source,
     mut gathered: Gather<L>,
-    from: Offsets,
     pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
 ) {
     let mut ended = BTreeSet::new();
@@ -197,22 +205,24 @@ async fn gather<L: Load>(
         if pieces.send(Ok(rows)).await.is_err() {
             return;
         }
-        if gathered.held_bytes() > HELD_BYTES_MAX || from.keys().all(|partition| ended.contains(partition)) {
+        if gathered.held_bytes() > held_max || from.keys().all(|partition| ended.contains(partition)) {
             let _ = pieces.send(Ok(Piece::End(Box::new(gathered)))).await;
             return;
         }
     }
 }
 
-/// Loads what `feed` brings, from `from` on. `None`: somebody else has loaded the generation meanwhile.
+/// Loads what `source` brings. `None`: somebody else has loaded the generation meanwhile.
 pub(crate) async fn load<M: ReadModel>(
     connection: &mut PgConnection,
     model: &M,
     generation: &Generation,
     namespace: &Namespace,
-    (feed, from, load): (Feed, Offsets, M::Load),
+    source: Source,
+    load: M::Load,
     held: &Held,
 ) -> Result<Option<Loaded>, LoadError> {
+    clear(connection, generation).await?;
     if !begin(connection, generation).await? {
         return Ok(None);
     }
@@ -221,7 +231,7 @@ pub(crate) async fn load<M: ReadModel>(
     let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
     // Ends with this load: the set aborts it when dropped.
     let mut task = tokio::task::JoinSet::new();
-    task.spawn(gather(feed, Gather::new(load), from, sender));
+    task.spawn(gather(source, Gather::new(load), sender));
     let (began, mut told) = (Instant::now(), Instant::now());
     while let Some(piece) = pieces.recv().await {
         match piece? {
@@ -242,6 +252,37 @@ pub(crate) async fn load<M: ReadModel>(
         }
     }
     Err(ReadError::Fatal("gathering has ended".into()).into())
+}
+
+/// Gives back the space of a load that was not committed: its rows are seen by nobody and still fill the tables. While
+/// somebody reads them, it is left for the next time.
+async fn clear(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    const FILLED: &str = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0";
+    sqlx::raw_sql("BEGIN; SET LOCAL lock_timeout = '200ms'").execute(&mut *connection).await?;
+    let cleared: Result<(), sqlx::Error> = async {
+        let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+            .bind(g.lock_key)
+            .fetch_one(&mut *connection)
+            .await?;
+        let filled: Option<String> = sqlx::query_scalar(FILLED).bind(&g.schema).fetch_one(&mut *connection).await?;
+        if let Some(tables) = filled
+            && alone
+            && !generation::is_loaded(connection, g).await?
+        {
+            sqlx::raw_sql(&format!("TRUNCATE {tables}")).execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+    .await;
+    let (end, failed) = match cleared {
+        Ok(()) => ("COMMIT", None),
+        Err(error) if classify(&error) == Class::Conflict => ("ROLLBACK", None),
+        Err(error) => ("ROLLBACK", Some(error)),
+    };
+    sqlx::raw_sql(end).execute(connection).await?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// Begins the transaction of a load. `false`, and no transaction: the generation is loaded already.
@@ -282,7 +323,6 @@ pub(crate) async fn finish<M: ReadModel>(
     let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
     model.finish_load(&mut BatchTx::new(connection, g.lock_key), load).await?;
     sqlx::raw_sql(model.indexes_sql()).execute(&mut *connection).await?;
-    generation::note_loaded(connection, g).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
     let mut aside = 0;
     for some in kept.chunks(KEPT_AT_ONCE) {
@@ -291,6 +331,8 @@ pub(crate) async fn finish<M: ReadModel>(
         events += folded.events;
         aside += folded.aside;
     }
+    // As late as can be: newcomers wait for this row.
+    generation::note_loaded(connection, g).await?;
     let advances = unit::advances(last.values());
     if let Some(held) = held
         && !checkpoint::write(connection, g, held, &advances).await?

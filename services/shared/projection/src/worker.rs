@@ -36,6 +36,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A batch that takes longer is on a connection that nobody answers on.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(600);
+/// A load that takes longer is on a connection that nobody answers on.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Giving leases back at the end may take this long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -129,7 +131,7 @@ impl<M: ReadModel> Worker<M> {
         heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender, self.status.clone()));
         let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
         loop {
-            let began = Instant::now();
+            let folded_before = self.status.snapshot().events;
             let mut held = Held::default();
             let mut running = false;
             let end = self.session(&mut held, &mut stop, pulse.clone(), &mut running).await;
@@ -147,7 +149,8 @@ impl<M: ReadModel> Worker<M> {
                 }
                 End::Again(reason) => {
                     ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
-                    if began.elapsed() > RETRY_PAUSE_MAX {
+                    // However long it has tried: what has committed nothing is not tried again at once.
+                    if self.status.snapshot().events > folded_before {
                         pause = RETRY_PAUSE_MIN;
                         told.clear();
                     }
@@ -301,6 +304,20 @@ impl<M: ReadModel> Worker<M> {
         stop: &mut watch::Receiver<bool>,
         assigned_until: Instant,
     ) -> Result<(), End> {
+        // Dropping the connection in the middle of a statement closes its socket; PostgreSQL notices and rolls back.
+        tokio::select! {
+            () = stopped(stop) => Err(End::Stopped),
+            () = lapse(pulse.clone(), assigned_until) => {
+                Err(pulse.borrow().again("the leases have lapsed during a load"))
+            }
+            loaded = timeout(LOAD_TIMEOUT, self.load_or_index(connection, held)) => {
+                loaded.map_err(|_| End::Again("a load took too long".into()))?
+            }
+        }
+    }
+
+    /// Loads the generation; where it cannot be loaded, has it folded in batches.
+    async fn load_or_index(&self, connection: &mut PgConnection, held: &mut Held) -> Result<(), End> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let Some(load) = model.load() else {
             return Ok(generation::index_empty(connection, model, generation).await?);
@@ -308,18 +325,13 @@ impl<M: ReadModel> Worker<M> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
         let began = Instant::now();
-        // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
-        let loaded = tokio::select! {
-            () = stopped(stop) => return Err(End::Stopped),
-            () = lapse(pulse.clone(), assigned_until) => {
-                return Err(pulse.borrow().again("the leases have lapsed during a load"));
-            }
-            loaded = load::load(connection, model, generation, self.log.namespace(), (feed, from, load), held) => loaded,
-        };
+        let source = load::Source { feed, from, held_max: load::HELD_BYTES_MAX };
+        let loaded = load::load(connection, model, generation, self.log.namespace(), source, load, held).await;
         let reason = match loaded {
             Ok(None) => return Ok(()),
             Ok(Some(loaded)) => {
                 held.advance(&loaded.advances);
+                self.status.works(self.leases.worker, Part::Fold);
                 let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
                 self.measure(began, received_at, loaded.events, loaded.aside);
                 self.show(held);
@@ -399,7 +411,7 @@ impl<M: ReadModel> Worker<M> {
             let folded = match folder.fold(connection, &*self.model, Unit::new(decoded), Some(held)).await {
                 Ok(folded) => folded,
                 Err(FoldError::Lost(error)) => return Err(End::Again(error.to_string())),
-                Err(error @ FoldError::Fenced) => return Err(End::Again(error.to_string())),
+                Err(error @ (FoldError::Fenced | FoldError::Short(_))) => return Err(End::Again(error.to_string())),
                 Err(FoldError::Broken(reason)) => {
                     return Err(End::Failed(ProjectorError::Broken { model: self.model.name(), reason }));
                 }
@@ -455,7 +467,10 @@ impl<M: ReadModel> Worker<M> {
     }
 
     fn show(&self, held: &Held) {
-        self.status.works(self.leases.worker, Part::Fold);
+        // Whoever holds nothing has nothing to do; whoever holds something has shown nothing yet.
+        if held.0.is_empty() {
+            self.status.works(self.leases.worker, Part::Fold);
+        }
         self.status.change(|s| {
             for (partition, state) in &held.0 {
                 s.partitions.entry(*partition).or_default().next_offset = state.next;

@@ -1,7 +1,8 @@
-use mail_parser::{MessageParser, MimeHeaders};
+use mail_parser::MimeHeaders;
 use sha2::{Digest, Sha256};
 
 use super::chunks::Chunk;
+use super::parser::parser;
 use crate::import::rows::first_half;
 
 /// A longer header is refused: no mail program writes one.
@@ -37,7 +38,7 @@ pub(super) struct Condensed {
     pub(super) end: End,
     /// Its header did not fit.
     pub(super) header_too_long: bool,
-    /// Not all of its text is here.
+    /// Not all of its text is here: one is long, or a part that is text lies beyond what is kept.
     pub(super) text_cut: bool,
 }
 
@@ -200,8 +201,8 @@ impl Condenser {
             self.hash_fields(&header);
         }
         let (part, encoding, boundary) = describe(&header);
-        let full = self.bytes.len() > MESSAGE_BYTES_MAX || self.parts.len() >= PARTS_MAX;
-        if full && start > 0 {
+        let skipped = self.is_full() && start > 0;
+        if skipped {
             self.bytes.truncate(start);
         }
         self.at = match boundary.filter(|_| self.boundaries.len() < NESTING_MAX) {
@@ -209,13 +210,21 @@ impl Condenser {
                 self.boundaries.push(boundary);
                 At::Between
             }
-            None if full && start > 0 => At::Between,
+            None if skipped => {
+                self.text_cut |= !part.is_attachment();
+                At::Between
+            }
             None => {
                 let kept_max = if part.is_attachment() { 0 } else { TEXT_BYTES_MAX };
                 self.parts.push(part);
                 At::Body { kept: 0, kept_max, encoding }
             }
         };
+    }
+
+    /// Whether no part beyond those that are here is kept.
+    fn is_full(&self) -> bool {
+        self.bytes.len() > MESSAGE_BYTES_MAX || self.parts.len() >= PARTS_MAX
     }
 
     fn hash_fields(&mut self, header: &[u8]) {
@@ -248,11 +257,14 @@ impl Condenser {
         let Some((index, last)) = found else { return false };
         self.end_part(true);
         self.hash_line(line, true);
-        if !matches!(self.bytes.last(), None | Some(b'\n')) {
+        // What follows is skipped then, so that nothing needs to be kept apart; and lines like this can be any number.
+        if !self.is_full() {
+            if !matches!(self.bytes.last(), None | Some(b'\n')) {
+                self.bytes.push(b'\n');
+            }
+            self.bytes.extend_from_slice(line);
             self.bytes.push(b'\n');
         }
-        self.bytes.extend_from_slice(line);
-        self.bytes.push(b'\n');
         self.goes_on = Line::Ignored;
         if last {
             self.boundaries.truncate(index);
@@ -356,7 +368,7 @@ fn size(chunk: Chunk<'_>, base64: bool) -> u64 {
 
 /// What a header says of the part it stands before: the part, its encoding, its delimiter where it has parts.
 fn describe(header: &[u8]) -> (Part, Encoding, Option<Vec<u8>>) {
-    let Some(parsed) = MessageParser::default().parse_headers(header) else {
+    let Some(parsed) = parser().parse_headers(header) else {
         return (Part::default(), Encoding::Unnamed, None);
     };
     let kind = parsed.content_type();
@@ -437,6 +449,36 @@ mod tests {
         }
         let found = condense(format!("From: a\nX: {line}\n\nHello").as_bytes());
         assert!(found.header_too_long && found.bytes.len() < HEADER_BYTES_MAX + 100);
+    }
+
+    #[test]
+    fn of_any_number_of_parts_the_first_are_kept() {
+        let head = "From: a\nContent-Type: multipart/mixed; boundary=b\n\n";
+        // `condense` looks at what is held after each line.
+        let empty = condense(format!("{head}{}--b--\n", "--b\n".repeat(1_000_000)).as_bytes());
+        assert!(empty.parts.len() == PARTS_MAX && empty.text_cut, "{} parts", empty.parts.len());
+        assert!(empty.bytes.capacity() < 100 * 1024, "{}", empty.bytes.capacity());
+        assert_eq!(empty.end, End::Whole);
+
+        // Multiparts count as no part, and fill the message all the same.
+        let inner = "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n".repeat(200_000);
+        let nested = condense(format!("{head}{inner}--c--\n--b--\n").as_bytes());
+        assert!(nested.parts.len() <= PARTS_MAX && nested.bytes.len() < MESSAGE_BYTES_MAX + HEADER_BYTES_MAX);
+
+        let text = |n: usize| format!("--b\nContent-Type: text/plain\n\ntext {n} ends\n");
+        let file = "--b\nContent-Type: image/png\n\nx\n".repeat(PARTS_MAX);
+        let texts = |count: usize| (0..count).map(text).collect::<String>();
+        let holds = |found: &Condensed, n: usize| {
+            let text = format!("text {n} ends");
+            found.bytes.windows(text.len()).any(|w| w == text.as_bytes())
+        };
+        let whole = condense(format!("{head}{}--b--\n", texts(PARTS_MAX)).as_bytes());
+        assert!(holds(&whole, PARTS_MAX - 1) && !whole.text_cut);
+        let cut = condense(format!("{head}{}--b--\n", texts(PARTS_MAX + 1)).as_bytes());
+        assert!(holds(&cut, PARTS_MAX - 1) && !holds(&cut, PARTS_MAX) && cut.text_cut);
+        // A file that is not listed is no text.
+        let files = condense(format!("{head}{}{file}--b--\n", texts(1)).as_bytes());
+        assert!(holds(&files, 0) && !files.text_cut && files.parts.len() == PARTS_MAX);
     }
 
     #[test]

@@ -185,8 +185,10 @@ mod tests {
 
     const SEPARATOR: &str = "From a@b.example Thu Aug 22 12:36:23 2002\n";
 
-    /// (line, text kept) of each message, or the place and the reason.
-    fn read(text: &[u8], layout: Layout) -> Vec<Result<(u64, String), (u64, Option<u64>, String)>> {
+    /// (line, text kept) of a message, or the place and the reason.
+    type Read = Result<(u64, String), (u64, Option<u64>, String)>;
+
+    fn read(text: &[u8], layout: Layout) -> Vec<Read> {
         let mut messages = Messages::new(text, layout);
         std::iter::from_fn(|| messages.next().expect("memory can be read"))
             .map(|found| match found.content {

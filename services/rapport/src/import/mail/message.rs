@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 
 use domain::interaction::list_entry;
-use mail_parser::{Addr, Address, Message, MessageParser};
+use mail_parser::{Addr, Address, Message};
 use serde_json::{Map, Value, json};
 
 use super::condense::Condensed;
 use super::dates;
+use super::parser::parser;
 
 /// What an event holds of a mail's text, in bytes of JSON: an event is at most 256 KiB.
 const TEXT_BYTES_MAX: usize = 128 * 1024;
@@ -58,8 +59,7 @@ pub(super) struct Mail {
 /// # Errors
 /// Why it cannot be an event: nobody sent it, or at no time.
 pub(super) fn read(condensed: &Condensed, ours: &Ours) -> Result<Mail, String> {
-    let parser = MessageParser::default();
-    let message = parser.parse(&condensed.bytes).ok_or("it has no header that can be read")?;
+    let message = parser().parse(&condensed.bytes).ok_or("it has no header that can be read")?;
     let header = Header::of(&condensed.bytes);
     let from = sender(&message, &header)
         .ok_or("it has no sender: neither `From` nor `Sender` nor `Return-Path` holds an address")?;
@@ -217,7 +217,7 @@ fn received_at(header: &Header) -> Option<String> {
 }
 
 fn now_micros() -> i64 {
-    chrono::Utc::now().timestamp_micros()
+    service_kit::Clock::system().now_us()
 }
 
 /// The ids in a field, with their angle brackets.
@@ -415,6 +415,12 @@ mod tests {
         let path = mail(b"Return-Path: <a@x.example>\nFrom: nobody\nDate: Thu, 22 Aug 2002 18:26:25 UT\n\nHello")
             .expect("a mail");
         assert_eq!(path["data"]["from"], "a@x.example");
+        // The parser of mails read `UT` and the line break as one word, and with it the next line.
+        let dated_first = mail(
+            b"Return-Path: <bounce@y.example>\nDate: Thu, 22 Aug 2002 18:26:25 UT\nFrom: Ann <ann@x.example>\n\nHello",
+        )
+        .expect("a mail");
+        assert_eq!(dated_first["data"]["from"], "ann@x.example");
         let nobody = mail(b"From: nobody\nDate: Thu, 22 Aug 2002 18:26:25 UT\n\nHello").expect_err("from nobody");
         assert!(nobody.contains("no sender"), "{nobody}");
     }
@@ -427,6 +433,29 @@ mod tests {
         assert_eq!(sent(&format!("{received}Date: sometime")), Ok(json!("2002-08-23T10:00:00Z")));
         assert!(sent("Date: sometime").is_err_and(|e| e.contains("\"sometime\" cannot be read")));
         assert!(sent("Subject: x").is_err_and(|e| e.contains("has no date")));
+    }
+
+    #[test]
+    fn a_date_far_ahead_is_not_when_it_occurred() {
+        let found = |fields: &str| mail(format!("From: a@x\n{fields}\n\nHello").as_bytes()).expect(fields);
+        let received = |date: &str| format!("Received: from b by c; {date}\n");
+        let then = received("Fri, 23 Aug 2002 10:00:00 GMT") + &received("Thu, 22 Aug 2002 10:00:00 GMT");
+        let far = "Date: Thu, 22 Aug 2999 18:26:25 GMT";
+        let (time, sent_at) = (json!("2002-08-23T10:00:00Z"), json!("2999-08-22T18:26:25Z"));
+
+        let event = found(&format!("{then}{far}"));
+        assert_eq!((&event["time"], &event["data"]["sent_at"]), (&time, &sent_at), "what it says of itself stays");
+        // Nothing better is known.
+        for received in [String::new(), received("sometime"), received("Thu, 22 Aug 2998 10:00:00 GMT")] {
+            assert_eq!(found(&format!("{received}{far}"))["time"], sent_at, "{received}");
+        }
+        // The collector takes what is up to a day ahead.
+        let ahead = |hours: i64| {
+            let date = (service_kit::Clock::system().now() + chrono::TimeDelta::hours(hours)).to_rfc2822();
+            found(&format!("{then}Date: {date}"))
+        };
+        assert!(ahead(22)["time"] == ahead(22)["data"]["sent_at"] && ahead(22)["time"] != time);
+        assert_eq!(ahead(25)["time"], time);
     }
 
     #[test]

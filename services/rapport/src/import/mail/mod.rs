@@ -10,8 +10,9 @@ mod dates;
 mod files;
 mod mailbox;
 mod message;
+mod parser;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,10 +35,13 @@ use message::{Mail, Ours};
 /// A longer Message-ID stands in an event's id as its hash.
 const ID_BYTES_MAX: usize = 500;
 
+/// How much of a mail's hash stands in its event's id: it only has to tell apart mails by one Message-ID.
+const ID_HASH_BYTES: usize = 8;
+
 /// Maps the messages of a file or of a directory to events.
 ///
-/// An event's id is its Message-ID, so that the same mail in two folders, or imported twice, is one. A mail without one
-/// has the hash of what its sender wrote; so has, behind its Message-ID, one that uses that of an earlier, other mail.
+/// An event's id is the mail's Message-ID and the hash of what its sender wrote: the same mail in two folders, or imported
+/// twice, is one, and two mails by one Message-ID are two, whichever comes first and in whichever import.
 pub(crate) struct Mails<'m> {
     mapping: &'m Mapping,
     program: Program,
@@ -45,8 +49,8 @@ pub(crate) struct Mails<'m> {
     files: Files,
     current: Option<Current>,
     read: Arc<AtomicU64>,
-    /// The hash of the first mail with a Message-ID, by that one's hash: 32 bytes a mail.
-    seen: HashMap<[u8; 16], [u8; 16]>,
+    /// The hashes of the ids so far: 16 bytes a mail.
+    seen: HashSet<[u8; 16]>,
 }
 
 struct Current {
@@ -58,7 +62,7 @@ impl<'m> Mails<'m> {
     pub(crate) fn new(mapping: &'m Mapping, program: Program, path: &Path, read: Arc<AtomicU64>) -> Self {
         let files = Files::new(path, &mapping.files);
         let ours = Ours::new(&mapping.ours);
-        Self { mapping, program, ours, files, current: None, read, seen: HashMap::new() }
+        Self { mapping, program, ours, files, current: None, read, seen: HashSet::new() }
     }
 
     /// What became of the next message, or of a file that cannot be read; `None` at the end.
@@ -120,24 +124,8 @@ impl<'m> Mails<'m> {
 
     /// The event's id; `None` where the same mail was there already.
     fn id(&mut self, mail: &Mail, condensed: &Condensed) -> Option<String> {
-        let id = match &mail.message_id {
-            id if id.len() <= ID_BYTES_MAX => id.clone(),
-            long => hex(&first_half(Sha256::new_with_prefix(long))),
-        };
-        let key = first_half(Sha256::new_with_prefix(&id));
-        match self.seen.get(&key) {
-            None => {
-                self.seen.insert(key, condensed.hash);
-                Some(id)
-            }
-            Some(hash) if *hash == condensed.hash => None,
-            // Another mail by the same id: it has an id of its own, and may be there more than once as well.
-            Some(_) => {
-                let own = format!("{id}#{}", hex(&condensed.hash));
-                let key = first_half(Sha256::new_with_prefix(&own));
-                self.seen.insert(key, condensed.hash).is_none().then_some(own)
-            }
-        }
+        let id = event_id(&mail.message_id, &condensed.hash);
+        self.seen.insert(first_half(Sha256::new_with_prefix(&id))).then_some(id)
     }
 
     fn map(&self, mail: Mail, id: &str, line: u64) -> Result<Vec<groups::Event>, String> {
@@ -150,6 +138,15 @@ impl<'m> Mails<'m> {
         let defaults = Defaults { source: &self.mapping.source, id, sequence: None };
         groups::events(&self.program, input, &defaults, line)
     }
+}
+
+/// `<1@x>#0123456789abcdef`: the Message-ID, or its hash where it is long, and the beginning of the mail's hash.
+fn event_id(message_id: &str, hash: &[u8; 16]) -> String {
+    let own = hex(&hash[..ID_HASH_BYTES]);
+    if message_id.len() <= ID_BYTES_MAX {
+        return format!("{message_id}#{own}");
+    }
+    format!("{}#{own}", hex(&first_half(Sha256::new_with_prefix(message_id))))
 }
 
 fn rejected(file: Arc<str>, fault: Fault) -> Outcome {
@@ -196,14 +193,38 @@ mod tests {
         let outcomes = import_text(MAPPING, text.as_bytes());
         assert_eq!(outcomes.iter().map(|o| o.repeated).collect::<Vec<_>>(), [0, 0, 1, 1]);
         let found = events(&outcomes);
-        let ids: Vec<_> = found.iter().filter_map(|e| e["id"].as_str()).collect();
-        assert_eq!(ids[0], "<1@x>");
-        assert!(ids[1].starts_with("<1@x>#") && ids.len() == 2, "{ids:?}");
+        let hashes: Vec<_> = found.iter().filter_map(|e| e["id"].as_str()?.strip_prefix("<1@x>#")).collect();
+        assert!(hashes.len() == 2 && hashes.iter().all(|h| h.len() == 16) && hashes[0] != hashes[1], "{hashes:?}");
         assert!(found.iter().all(|e| e["data"]["message_id"] == "<1@x>" && e["source"] == "s"));
         // A second import, also of a mailbox that has grown, finds the same ids.
         let grown = format!("{text}{SEPARATOR}{}\n", message("<2@x>", "b"));
         let again = events(&import_text(MAPPING, grown.as_bytes()));
         assert_eq!((&again[..2], again.len()), (&found[..], 3));
+    }
+
+    #[test]
+    fn an_id_does_not_depend_on_what_else_is_imported() {
+        let (a, other) = (message("<1@x>", "a"), message("<1@x>", "other"));
+        let ids = |mails: &[&String]| {
+            let text: String = mails.iter().map(|mail| format!("{SEPARATOR}{mail}\n")).collect();
+            let found = events(&import_text(MAPPING, text.as_bytes()));
+            found.iter().map(|e| e["id"].to_string()).collect::<Vec<_>>()
+        };
+        let (one, two) = (ids(&[&a]), ids(&[&other]));
+        assert_ne!(one, two, "each in an import of its own");
+        assert_eq!(ids(&[&a, &other]), [&one[..], &two[..]].concat());
+        assert_eq!(ids(&[&other, &a]), [&two[..], &one[..]].concat());
+        // Another way, another folder.
+        let moved = format!("Return-Path: <b@y.example>\nReceived: from somewhere\nX-Status: RO\n{a}\n\n");
+        assert_eq!(ids(&[&moved]), one);
+    }
+
+    #[test]
+    fn a_long_message_id_is_hashed() {
+        let (long, other) = ("<".repeat(ID_BYTES_MAX + 1), ">".repeat(ID_BYTES_MAX + 1));
+        assert_eq!(event_id(&long, &[7; 16]).len(), 32 + 1 + 2 * ID_HASH_BYTES);
+        assert_ne!(event_id(&long, &[7; 16]), event_id(&other, &[7; 16]));
+        assert_eq!(event_id("<1@x>", &[7; 16]), "<1@x>#0707070707070707");
     }
 
     #[test]
@@ -223,7 +244,7 @@ mod tests {
         write("5.txt.gz", &packed);
         write("6.txt.gz", &packed[..packed.len() / 2]);
         let outcomes = import(MAPPING, directory.path());
-        let ids: Vec<_> = events(&outcomes).iter().map(|e| e["id"].clone()).collect();
+        let ids: Vec<_> = events(&outcomes).iter().map(|e| e["data"]["message_id"].clone()).collect();
         assert_eq!(ids, ["<1@x>", "<2@x>", "<3@x>", "<4@x>", "<5@x>"]);
         let faults: Vec<_> = outcomes
             .iter()

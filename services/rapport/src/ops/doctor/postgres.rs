@@ -27,6 +27,8 @@ struct Server {
     is_replica: bool,
     /// `None`: there is no such role.
     analyst_is_harmless: Option<bool>,
+    /// Its statements end after a while by themselves.
+    analyst_has_timeout: bool,
     has_backbone: bool,
 }
 
@@ -70,6 +72,7 @@ impl Server {
             may_create: row.try_get("may_create")?,
             is_replica: row.try_get("is_replica")?,
             analyst_is_harmless: row.try_get("analyst_is_harmless")?,
+            analyst_has_timeout: row.try_get("analyst_has_timeout")?,
             has_backbone: row.try_get("has_backbone")?,
         })
     }
@@ -148,7 +151,15 @@ fn rights(server: &Server) -> Check {
 fn analyst(server: &Server) -> Check {
     let name = "PostgreSQL, role analyst";
     match server.analyst_is_harmless {
-        Some(true) => Check::ok(name, "it may log in, and has no rights over others"),
+        Some(true) if server.analyst_has_timeout => {
+            Check::ok(name, "it may log in, has no rights over others, and its statements have a time limit")
+        }
+        Some(true) => Check::finding(
+            name,
+            "it has no statement_timeout",
+            "a statement that never ends takes a core from the folds, and its snapshot keeps dead rows in every table",
+            "ALTER ROLE analyst SET statement_timeout = '5min', and the same of idle_in_transaction_session_timeout",
+        ),
         Some(false) => Check::finding(
             name,
             "it cannot log in, or is a superuser, or may make roles",
@@ -181,6 +192,7 @@ mod tests {
             may_create: true,
             is_replica: false,
             analyst_is_harmless: Some(true),
+            analyst_has_timeout: true,
             has_backbone: true,
         };
         change(&mut server);
@@ -191,7 +203,9 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_server() {
         assert_eq!(states(|_| {}), []);
-        let cases: [(fn(&mut Server), &str, State); 10] = [
+        /// What is changed, which check sees it, and what it says.
+        type Case = (fn(&mut Server), &'static str, State);
+        let cases: [Case; 11] = [
             (|s| s.version_num = 140_009, "PostgreSQL", State::Finding),
             (|s| s.encoding = "SQL_ASCII".to_owned(), "PostgreSQL, encoding", State::Finding),
             (|s| s.fsync = "off".to_owned(), "PostgreSQL, fsync", State::Finding),
@@ -200,6 +214,7 @@ mod tests {
             (|s| s.may_create = false, "PostgreSQL, rights", State::Finding),
             (|s| s.is_replica = true, "PostgreSQL, rights", State::Finding),
             (|s| s.analyst_is_harmless = Some(false), "PostgreSQL, role analyst", State::Finding),
+            (|s| s.analyst_has_timeout = false, "PostgreSQL, role analyst", State::Finding),
             (|s| s.analyst_is_harmless = None, "PostgreSQL, role analyst", State::Finding),
             (|s| (s.analyst_is_harmless, s.has_backbone) = (None, false), "PostgreSQL, role analyst", State::Skipped),
         ];

@@ -25,6 +25,27 @@ BEGIN
     END IF;
 END
 $$;
+-- Whoever asks for too much, or leaves a transaction open, is ended before it holds anybody else up. What the server's owner
+-- has set stays, and where this role may not alter that one, the owner decides.
+DO $$
+DECLARE
+    setting text;
+    length text;
+BEGIN
+    FOR setting, length IN VALUES ('statement_timeout', '5min'), ('idle_in_transaction_session_timeout', '10min')
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_roles AS r CROSS JOIN unnest(r.rolconfig) AS c (entry)
+            WHERE r.rolname = 'analyst' AND split_part(c.entry, '=', 1) = setting
+        ) THEN
+            EXECUTE format('ALTER ROLE analyst SET %I = %L', setting, length);
+        END IF;
+    END LOOP;
+EXCEPTION
+    -- The last two: another database has just set the same.
+    WHEN insufficient_privilege OR unique_violation OR internal_error THEN NULL;
+END
+$$;
 CREATE SCHEMA IF NOT EXISTS workspace;
 GRANT USAGE, CREATE ON SCHEMA workspace TO analyst;
 COMMENT ON SCHEMA workspace IS 'The analysts'' own: tables and views that nothing here ever touches.';

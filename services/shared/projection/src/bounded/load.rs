@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use domain::{Entity, owner::owner};
-use sqlx::{PgConnection, Row};
+use domain::{Entity, Stamp, owner::owner};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use super::{Bounded, Change, Fact, Identified, Kind, Stored, copy_facts, fact_rows, fold, put_fact};
+use super::{Bounded, Change, Fact, Identified, Kind, Stored, broken, copy_facts, fact_rows, fold, put_fact};
 use crate::copy::{CopyBuffer, copy_in};
 use crate::load::Load;
 use crate::model::Event;
@@ -57,20 +57,26 @@ pub async fn finish_load<B: Bounded>(model: &B, connection: &mut PgConnection) -
 struct Reading {
     entity: Entity,
     facts: Vec<Stored>,
-    /// Where none of those names a subject: the first beyond them that does.
+    /// One of those names a subject.
+    is_owned: bool,
+    /// Where none does: the first beyond them that does.
     beyond: Option<Identified>,
 }
 
 impl Reading {
-    fn add(&mut self, fact: Stored, max: usize) {
+    /// Adds a row of `key, stamp, subject_id, value`.
+    fn add(&mut self, row: &PgRow, max: usize) -> Result<(), sqlx::Error> {
         if self.facts.len() <= max {
+            let fact = Stored::from_row(row, 1)?;
+            self.is_owned |= owner([fact.subject_id]).is_some();
             self.facts.push(fact);
-        } else if self.beyond.is_none()
-            && let Some(subject_id) = fact.subject_id
-            && owner(self.facts.iter().map(|f| f.subject_id)).is_none()
+        } else if !self.is_owned
+            && let Some(subject_id) = row.try_get(2)?
         {
-            self.beyond = Some(Identified { stamp: fact.stamp, subject_id });
+            let stamp = Stamp::from_bytes(row.try_get(1)?).ok_or_else(|| broken("a stamp that is too short"))?;
+            (self.is_owned, self.beyond) = (true, Some(Identified { stamp, subject_id }));
         }
+        Ok(())
     }
 
     fn derived<B: Bounded>(self, model: &B) -> Change<B::Rows> {
@@ -105,11 +111,11 @@ async fn derive_kind<B: Bounded>(
             let key: &str = row.try_get(0)?;
             if reading.as_ref().is_none_or(|r| r.entity.key != key) {
                 let entity = Entity { kind, key: key.to_owned() };
-                let before = reading.replace(Reading { entity, facts: Vec::new(), beyond: None });
+                let before = reading.replace(Reading { entity, facts: Vec::new(), is_owned: false, beyond: None });
                 changes.extend(before.map(|r| r.derived(model)));
             }
             if let Some(reading) = &mut reading {
-                reading.add(Stored::from_row(row, 1)?, model.facts_max());
+                reading.add(row, model.facts_max())?;
             }
         }
         let is_end = rows.len() < FACTS_READ;

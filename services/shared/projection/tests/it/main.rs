@@ -2,6 +2,7 @@
 
 mod copy;
 mod faults;
+mod loading;
 mod model;
 mod running;
 mod setup;

@@ -1,12 +1,13 @@
 //! A read model that shows at once when an event is folded twice or not at all: a table of facts, and totals that are
 //! added up and never derived again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use domain::Namespace;
 use projection::copy::{CopyBuffer, copy_in};
-use projection::{ApplyError, Batch, BatchTx, Event, Mode, ReadModel};
+use projection::{ApplyError, Batch, BatchTx, Event, Load, Mode, ReadModel};
 use uuid::Uuid;
 
 /// What the model does with events whose id begins with `refused`, `zero`, `sleepy`, `short` or anything else.
@@ -17,6 +18,38 @@ pub(crate) struct Toy {
     pub(crate) pause_ms: u64,
     /// PostgreSQL has no space for events whose id begins with `short`.
     pub(crate) no_space: Arc<AtomicBool>,
+    /// It loads a log from its beginning, instead of folding it in batches.
+    pub(crate) loads: bool,
+    /// How many loads came to their end.
+    pub(crate) loaded: Arc<AtomicU32>,
+}
+
+/// Facts as they come, totals in memory.
+pub(crate) struct Loading {
+    facts: CopyBuffer,
+    totals: BTreeMap<String, i64>,
+    /// Some event's id begins with `zero` or `refused`.
+    is_poisoned: bool,
+    /// Some event's id begins with `short`.
+    is_short: bool,
+}
+
+impl Load for Loading {
+    fn add(&mut self, event: &Event) {
+        let id = event.interaction.wire.id.as_deref().unwrap_or_default();
+        self.is_poisoned |= id.starts_with("zero") || id.starts_with("refused");
+        self.is_short |= id.starts_with("short");
+        let who = put(&mut self.facts, event);
+        *self.totals.entry(who).or_default() += 1;
+    }
+
+    fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        vec![(COPY_FACTS.to_owned(), std::mem::replace(&mut self.facts, CopyBuffer::new(4)))]
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.totals.len() * 64
+    }
 }
 
 const SCHEMA: &str = "
@@ -32,7 +65,7 @@ const VIEWS: &str = "
 ";
 
 impl ReadModel for Toy {
-    type Load = std::convert::Infallible;
+    type Load = Loading;
 
     fn name(&self) -> &'static str {
         "toy"
@@ -54,6 +87,23 @@ impl ReadModel for Toy {
         1
     }
 
+    fn load(&self) -> Option<Loading> {
+        let totals = BTreeMap::new();
+        self.loads.then(|| Loading { facts: CopyBuffer::new(4), totals, is_poisoned: false, is_short: false })
+    }
+
+    async fn finish_load(&self, cx: &mut BatchTx<'_>, load: Loading) -> Result<(), sqlx::Error> {
+        if load.is_poisoned {
+            sqlx::query("SELECT 1 / $1").bind(0i32).execute(&mut **cx).await?;
+        }
+        if load.is_short && self.no_space.load(Ordering::SeqCst) {
+            sqlx::query(NO_SPACE).execute(&mut **cx).await?;
+        }
+        add_totals(cx, &load.totals).await?;
+        self.loaded.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn settings(&self) -> String {
         self.settings.clone()
     }
@@ -72,8 +122,7 @@ impl ReadModel for Toy {
                 sqlx::query("SELECT pg_sleep(1)").execute(&mut **cx).await?;
             }
             if id.starts_with("short") && self.no_space.load(Ordering::SeqCst) {
-                let raise = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no space left'; END $$";
-                sqlx::query(raise).execute(&mut **cx).await?;
+                sqlx::query(NO_SPACE).execute(&mut **cx).await?;
             }
         }
         let new = if mode == Mode::Optimistic {
@@ -122,16 +171,28 @@ impl Toy {
     }
 }
 
+const COPY_FACTS: &str = "COPY facts (event_id, received_at, hash, who) FROM STDIN BINARY";
+const NO_SPACE: &str = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no space left'; END $$";
+
 async fn write(cx: &mut BatchTx<'_>, events: &[&Event]) -> Result<(), ApplyError> {
     let mut facts = CopyBuffer::new(4);
-    let mut totals = std::collections::BTreeMap::<String, i64>::new();
+    let mut totals = BTreeMap::<String, i64>::new();
     for event in events {
-        let i = &event.interaction;
-        let who = i.wire.subject.clone().unwrap_or_default();
-        facts.begin_row().put_uuid(i.event_id).put_i64(i.received_at).put_bytes(&i.hash).put_text(&who);
-        *totals.entry(who).or_default() += 1;
+        *totals.entry(put(&mut facts, event)).or_default() += 1;
     }
-    copy_in(cx, "COPY facts (event_id, received_at, hash, who) FROM STDIN BINARY", facts).await?;
+    copy_in(cx, COPY_FACTS, facts).await?;
+    Ok(add_totals(cx, &totals).await?)
+}
+
+/// Puts an event's row; returns whom it names.
+fn put(facts: &mut CopyBuffer, event: &Event) -> String {
+    let i = &event.interaction;
+    let who = i.wire.subject.clone().unwrap_or_default();
+    facts.begin_row().put_uuid(i.event_id).put_i64(i.received_at).put_bytes(&i.hash).put_text(&who);
+    who
+}
+
+async fn add_totals(cx: &mut BatchTx<'_>, totals: &BTreeMap<String, i64>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO totals (who, events) SELECT * FROM UNNEST($1::text[], $2::bigint[])
          ON CONFLICT (who) DO UPDATE SET events = totals.events + EXCLUDED.events",

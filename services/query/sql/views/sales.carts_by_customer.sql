@@ -1,0 +1,16 @@
+SELECT c.*, m.customer_id
+FROM sales.carts AS c
+JOIN backbone.customer360_subjects AS m ON m.subject_id = c.subject_id
+UNION ALL
+SELECT c.*, c.subject_id
+FROM sales.carts AS c
+JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = c.subject_id
+UNION ALL
+SELECT c.*, c.subject_id
+FROM sales.carts AS c
+WHERE NOT EXISTS (
+    SELECT FROM customer360.subjects AS s WHERE s.subject_id = c.subject_id AND s.customer_id IS NOT NULL
+);
+
+COMMENT ON VIEW sales.carts_by_customer IS 'Carts with the customer each belongs to today, as of now and with 60 minutes to be abandoned after.';
+COMMENT ON COLUMN sales.carts_by_customer.customer_id IS 'The customer; the subject itself where the identity graph does not know it yet. NULL while nobody is known.';
