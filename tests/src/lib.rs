@@ -6,10 +6,12 @@
 //! | [`history`] | random histories from a seed |
 //! | [`load`] | a load that knows what was acknowledged, and the check that each is there exactly once |
 //! | [`oracle`] | the read models computed naively from the whole set, to hold the projectors against |
+//! | [`report`] | a report read whole by each of the public ways to it |
 //! | [`stack`] | the whole product as its users start it, spoken to over HTTP, killed piece by piece |
 
 pub mod compare;
 pub mod history;
 pub mod load;
 pub mod oracle;
+pub mod report;
 pub mod stack;

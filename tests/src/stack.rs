@@ -17,6 +17,8 @@ use tempfile::TempDir;
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// What `up` may take to stop everything.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// What `up` may take to say something: a demo company goes in before.
+const SAID_TIMEOUT: Duration = Duration::from_secs(180);
 /// Where Kafka and PostgreSQL were fetched to; shared by all that run from this checkout.
 const STACK_DIR: &str = "RAPPORT_STACK_DIR";
 /// Ports of one stack: the last one used is 14 above the first.
@@ -36,6 +38,8 @@ pub struct Stack {
     base: u16,
     /// Names and values of `RAPPORT_*` variables.
     settings: Vec<(String, String)>,
+    /// Further arguments of `up`.
+    arguments: &'static [&'static str],
     up: Child,
     /// For requests of a test's own.
     pub http: Client,
@@ -62,13 +66,22 @@ impl Stack {
 
     /// The same with further settings; they win over the patient deadlines that every stack has.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::launch(settings, &[]).await
+    }
+
+    /// Starts everything as `make run` does, with the demo company; [`Stack::said`] tells when it is in.
+    pub async fn start_with_demo() -> Self {
+        Self::launch(&[], &["--demo"]).await
+    }
+
+    async fn launch(settings: &[(&str, &str)], arguments: &'static [&'static str]) -> Self {
         let data = tempfile::Builder::new().prefix("rapport-system-").tempdir().expect("a temporary directory");
         let base = local_stack::free_ports(PORTS).expect("a block of ports is free");
         let settings: Vec<_> =
             PATIENT.iter().chain(settings).map(|(name, value)| (variable(name), (*value).into())).collect();
-        let up = spawn(data.path(), base, &settings);
+        let up = spawn(data.path(), base, &settings, arguments);
         let http = Client::builder().timeout(ANSWER_TIMEOUT).build().expect("an HTTP client");
-        let mut stack = Self { data, base, settings, up, http };
+        let mut stack = Self { data, base, settings, arguments, up, http };
         stack.ready().await;
         stack
     }
@@ -203,7 +216,7 @@ impl Stack {
     /// Stops everything and starts it again on the same data.
     pub async fn restart(&mut self) {
         self.interrupt().await;
-        self.up = spawn(self.data.path(), self.base, &self.settings);
+        self.up = spawn(self.data.path(), self.base, &self.settings, self.arguments);
         self.ready().await;
     }
 
@@ -212,7 +225,7 @@ impl Stack {
         let orphans: Vec<_> = self.processes().into_iter().map(|name| (self.pid(&name), name)).collect();
         self.up.kill().expect("`up` runs");
         self.up.wait().expect("`up` ends");
-        self.up = spawn(self.data.path(), self.base, &self.settings);
+        self.up = spawn(self.data.path(), self.base, &self.settings, self.arguments);
         // Until the new `up` has ended them, what the killed one left still says that it is ready.
         let end = Instant::now() + START_TIMEOUT;
         let same =
@@ -236,6 +249,24 @@ impl Stack {
         while self.up.try_wait().expect("a child of ours").is_none() {
             assert!(Instant::now() < end, "`up` did not stop within {STOP_TIMEOUT:?}:\n{}", self.log_tail());
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What `up` has printed after saying `what` for the nth time, from 1, and until it said `end` after that; waits for both.
+    pub async fn said(&self, what: &str, nth: usize, end: &str) -> String {
+        let deadline = Instant::now() + SAID_TIMEOUT;
+        loop {
+            let log = std::fs::read_to_string(self.data.path().join("up.log")).unwrap_or_default();
+            let rest = log.match_indices(what).nth(nth - 1).map(|(at, _)| &log[at + what.len()..]);
+            if let Some((said, _)) = rest.and_then(|rest| rest.split_once(end)) {
+                return said.to_owned();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "`up` did not say {what} and {end} within {SAID_TIMEOUT:?}:\n{}",
+                self.log_tail()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -316,13 +347,14 @@ fn variable(setting: &str) -> String {
     format!("RAPPORT_{}", setting.to_uppercase())
 }
 
-fn spawn(data: &Path, base: u16, settings: &[(String, String)]) -> Child {
+fn spawn(data: &Path, base: u16, settings: &[(String, String)], arguments: &[&str]) -> Child {
     let log = File::options().create(true).append(true).open(data.join("up.log")).expect("a log file");
     let stack_dir = std::path::absolute(test_kit::stack_dir()).expect("the working directory is known");
     command(binary())
         .args(["up", "--data-dir"])
         .arg(data)
         .args(["--port-base", &base.to_string()])
+        .args(arguments)
         .current_dir(data)
         .env(STACK_DIR, stack_dir)
         .envs(settings.iter().map(|(name, value)| (name, value)))

@@ -3,6 +3,8 @@ CREATE UNIQUE INDEX entities_entity ON entities (entity_id);
 CREATE INDEX entities_owner ON entities (owner_subject);
 CREATE UNIQUE INDEX touches_party ON touches (party, channel, direction);
 CREATE UNIQUE INDEX subjects_subject ON subjects (subject_id);
+-- From an identifier to the subjects that it stands for, and those that nothing but hubs stand for.
+CREATE INDEX subjects_anchor ON subjects (anchor);
 CREATE UNIQUE INDEX naming_identifier ON naming (identifier, subject_id);
 CREATE UNIQUE INDEX identifiers_identifier ON identifiers (identifier);
 CREATE INDEX identifiers_component ON identifiers (component);

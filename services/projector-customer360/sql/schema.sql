@@ -139,9 +139,15 @@ CREATE INDEX conflicts_cluster ON conflicts (cluster);
 -- The event that a stamp belongs to, and when it occurred.
 CREATE FUNCTION stamp_event(stamp bytea) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN encode(substr(stamp, length(stamp) - 15), 'hex')::uuid;
+-- Of nothing that depends on a session's time zone, or PostgreSQL would not write it out where it is called; whole days
+-- apart, since an interval times a float of all microseconds is exact until the year 2255 only.
 CREATE FUNCTION stamp_time(stamp bytea) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN timestamptz '1970-01-01 00:00:00+00'
-    + ((('x' || encode(substr(stamp, 1, 8), 'hex'))::bit(64)::bigint # (-9223372036854775807 - 1)) * interval '1 microsecond');
+RETURN (timestamp '1970-01-01 00:00:00'
+    + ((('x' || encode(substr(stamp, 1, 8), 'hex'))::bit(64)::bigint # (-9223372036854775807 - 1)) / 86400000000)
+        * interval '1 day'
+    + ((('x' || encode(substr(stamp, 1, 8), 'hex'))::bit(64)::bigint # (-9223372036854775807 - 1)) % 86400000000)
+        * interval '1 microsecond')
+    AT TIME ZONE 'UTC';
 
 -- Which customer a subject is.
 CREATE VIEW subject_customers AS

@@ -75,20 +75,35 @@ COMMENT ON COLUMN {model}.links.is_conflict IS 'On, but left out: it would join 
 COMMENT ON COLUMN {model}.links.since_at IS 'On: when they were first linked after the last revocation. Off: when they were last revoked.';
 COMMENT ON COLUMN {model}.links.set_by IS 'The event that did.';
 
+-- Views of customers go from one to the next in order of their ids, each the one of its subjects that it is named after: who
+-- asks for one, or for the first thousand, has no others worked out. The condition is a CASE since PostgreSQL takes an
+-- equation of two columns for nearly never true.
 CREATE OR REPLACE VIEW {model}.customers AS
-SELECT g.customer_id, i.identifiers, g.subject_count, {schema}.stamp_time(g.first_stamp) AS first_seen_at,
+SELECT c.customer_id, i.identifiers, g.subject_count, {schema}.stamp_time(g.first_stamp) AS first_seen_at,
        {schema}.stamp_event(g.first_stamp) AS set_by
 FROM (
-    SELECT customer_id, count(*) AS subject_count, (array_agg(first_stamp ORDER BY first_stamp))[1] AS first_stamp
-    FROM {schema}.subject_customers WHERE customer_id IS NOT NULL GROUP BY customer_id
+    SELECT subject_id AS customer_id, anchor FROM {schema}.subject_customers
+    WHERE CASE WHEN customer_id = subject_id THEN true END
+) c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS subject_count, (array_agg(s.first_stamp ORDER BY s.first_stamp))[1] AS first_stamp
+    FROM (
+        SELECT s.subject_id AS party FROM {schema}.components k
+        JOIN {schema}.identifiers i ON i.component = k.component
+        JOIN {schema}.subjects s ON s.anchor = i.identifier
+        WHERE k.customer_id = c.customer_id
+        UNION ALL
+        SELECT c.customer_id WHERE c.anchor IS NULL
+    ) own
+    JOIN {schema}.subjects s ON s.subject_id = own.party
 ) g
 CROSS JOIN LATERAL (
     SELECT array_agg(n.identifier ORDER BY n.identifier COLLATE "C") AS identifiers
     FROM (
-        SELECT m.identifier FROM {schema}.components c JOIN {schema}.identifiers m ON m.component = c.component
-        WHERE c.customer_id = g.customer_id
+        SELECT m.identifier FROM {schema}.components k JOIN {schema}.identifiers m ON m.component = k.component
+        WHERE k.customer_id = c.customer_id
         UNION ALL
-        SELECT unnest(s.identifiers) FROM {schema}.subjects s WHERE s.subject_id = g.customer_id AND s.anchor IS NULL
+        SELECT unnest(s.identifiers) FROM {schema}.subjects s WHERE s.subject_id = c.customer_id AND s.anchor IS NULL
     ) n (identifier)
 ) i;
 
@@ -121,14 +136,36 @@ COMMENT ON COLUMN {model}.conflicts.since_at IS 'When the link was first made.';
 COMMENT ON COLUMN {model}.conflicts.set_by IS 'The event that made it.';
 
 CREATE OR REPLACE VIEW {model}.affiliations AS
-SELECT pc.customer_id, a.group_id AS group_identifier, split_part(a.group_id, ':', 1) AS kind,
+SELECT a.customer_id, a.group_id AS group_identifier, split_part(a.group_id, ':', 1) AS kind,
        {schema}.stamp_time((array_agg(a.first_stamp ORDER BY a.first_stamp))[1]) AS first_seen_at,
        {schema}.stamp_time((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS last_seen_at,
        {schema}.stamp_event((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS set_by
-FROM {schema}.affiliations a
-JOIN {schema}.party_customers pc ON pc.party = a.party
-WHERE pc.customer_id IS NOT NULL
-GROUP BY pc.customer_id, a.group_id;
+-- A branch for each way from a customer to a party, of inner joins alone: so each is walked from either end.
+FROM (
+    SELECT k.customer_id, a.group_id, a.first_stamp, a.last_stamp
+    FROM {schema}.affiliations a
+    JOIN {schema}.subjects s ON s.subject_id = a.party
+    JOIN {schema}.identifiers i ON i.identifier = s.anchor
+    JOIN {schema}.components k ON k.component = i.component
+    UNION ALL
+    SELECT s.subject_id, a.group_id, a.first_stamp, a.last_stamp
+    FROM {schema}.affiliations a
+    JOIN {schema}.subjects s ON s.subject_id = a.party AND s.anchor IS NULL
+    UNION ALL
+    SELECT k.customer_id, a.group_id, a.first_stamp, a.last_stamp
+    FROM {schema}.affiliations a
+    JOIN {schema}.entities e ON e.entity_id = a.party
+    JOIN {schema}.subjects s ON s.subject_id = e.owner_subject
+    JOIN {schema}.identifiers i ON i.identifier = s.anchor
+    JOIN {schema}.components k ON k.component = i.component
+    UNION ALL
+    SELECT s.subject_id, a.group_id, a.first_stamp, a.last_stamp
+    FROM {schema}.affiliations a
+    JOIN {schema}.entities e ON e.entity_id = a.party
+    JOIN {schema}.subjects s ON s.subject_id = e.owner_subject AND s.anchor IS NULL
+) a
+WHERE a.customer_id IS NOT NULL
+GROUP BY a.customer_id, a.group_id;
 
 COMMENT ON VIEW {model}.affiliations IS 'Who belongs to which company, partner or household. A group never merges people.';
 COMMENT ON COLUMN {model}.affiliations.customer_id IS 'The customer.';
@@ -140,12 +177,15 @@ COMMENT ON COLUMN {model}.affiliations.set_by IS 'That last event.';
 
 CREATE OR REPLACE VIEW {model}.accounts AS
 SELECT a.group_id AS group_identifier, split_part(a.group_id, ':', 1) AS kind,
-       substr(a.group_id, strpos(a.group_id, ':') + 1) AS value, count(DISTINCT pc.customer_id) AS people_count,
+       substr(a.group_id, strpos(a.group_id, ':') + 1) AS value, count(DISTINCT CASE WHEN s.anchor IS NULL THEN s.subject_id ELSE c.customer_id END) AS people_count,
        {schema}.stamp_time((array_agg(a.first_stamp ORDER BY a.first_stamp))[1]) AS first_seen_at,
        {schema}.stamp_time((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS last_seen_at,
        {schema}.stamp_event((array_agg(a.last_stamp ORDER BY a.last_stamp DESC))[1]) AS set_by
 FROM {schema}.affiliations a
-LEFT JOIN {schema}.party_customers pc ON pc.party = a.party
+LEFT JOIN {schema}.entities e ON e.entity_id = a.party
+LEFT JOIN {schema}.subjects s ON s.subject_id = COALESCE(e.owner_subject, a.party)
+LEFT JOIN {schema}.identifiers i ON i.identifier = s.anchor
+LEFT JOIN {schema}.components c ON c.component = i.component
 GROUP BY a.group_id;
 
 COMMENT ON VIEW {model}.accounts IS 'Companies, partners and households that an event named together with a person or an entity.';
@@ -181,13 +221,28 @@ COMMENT ON COLUMN {model}.duplicates.partition IS 'Where in the log it stands.';
 COMMENT ON COLUMN {model}.duplicates.log_offset IS 'Where in its partition.';
 
 CREATE OR REPLACE VIEW {model}.profiles AS
-SELECT f.customer_id, f.field, f.value, {schema}.stamp_time(f.stamp) AS set_at, {schema}.stamp_event(f.stamp) AS set_by
+SELECT c.customer_id, f.field, f.value, {schema}.stamp_time(f.stamp) AS set_at, {schema}.stamp_event(f.stamp) AS set_by
 FROM (
-    SELECT DISTINCT ON (pc.customer_id, p.field) pc.customer_id, p.field, p.value, p.stamp
-    FROM {schema}.profile_fields p
-    JOIN {schema}.party_customers pc ON pc.party = p.party
-    WHERE pc.customer_id IS NOT NULL
-    ORDER BY pc.customer_id, p.field, p.stamp DESC
+    SELECT subject_id AS customer_id, anchor FROM {schema}.subject_customers
+    WHERE CASE WHEN customer_id = subject_id THEN true END
+) c
+CROSS JOIN LATERAL (
+    WITH own AS (
+        SELECT s.subject_id AS party FROM {schema}.components k
+        JOIN {schema}.identifiers i ON i.component = k.component
+        JOIN {schema}.subjects s ON s.anchor = i.identifier
+        WHERE k.customer_id = c.customer_id
+        UNION ALL
+        SELECT c.customer_id WHERE c.anchor IS NULL
+    ), parties AS (
+        SELECT party FROM own
+        UNION ALL
+        SELECT e.entity_id FROM own JOIN {schema}.entities e ON e.owner_subject = own.party
+    )
+    SELECT DISTINCT ON (p.field) p.field, p.value, p.stamp
+    FROM parties
+    JOIN {schema}.profile_fields p ON p.party = parties.party
+    ORDER BY p.field, p.stamp DESC
 ) f
 WHERE f.value::text <> 'null';
 
@@ -223,13 +278,28 @@ COMMENT ON COLUMN {model}.timeline.log_offset IS 'Where in its partition.';
 COMMENT ON COLUMN {model}.timeline.stamp IS 'The order of facts: sort by it.';
 
 CREATE OR REPLACE VIEW {model}.last_touches AS
-SELECT t.customer_id, t.channel, t.direction, {schema}.stamp_time(t.stamp) AS occurred_at, {schema}.stamp_event(t.stamp) AS set_by
+SELECT c.customer_id, t.channel, t.direction, {schema}.stamp_time(t.stamp) AS occurred_at, {schema}.stamp_event(t.stamp) AS set_by
 FROM (
-    SELECT DISTINCT ON (pc.customer_id, t.channel, t.direction) pc.customer_id, t.channel, t.direction, t.stamp
-    FROM {schema}.touches t
-    JOIN {schema}.party_customers pc ON pc.party = t.party
-    WHERE pc.customer_id IS NOT NULL
-    ORDER BY pc.customer_id, t.channel, t.direction, t.stamp DESC
+    SELECT subject_id AS customer_id, anchor FROM {schema}.subject_customers
+    WHERE CASE WHEN customer_id = subject_id THEN true END
+) c
+CROSS JOIN LATERAL (
+    WITH own AS (
+        SELECT s.subject_id AS party FROM {schema}.components k
+        JOIN {schema}.identifiers i ON i.component = k.component
+        JOIN {schema}.subjects s ON s.anchor = i.identifier
+        WHERE k.customer_id = c.customer_id
+        UNION ALL
+        SELECT c.customer_id WHERE c.anchor IS NULL
+    ), parties AS (
+        SELECT party FROM own
+        UNION ALL
+        SELECT e.entity_id FROM own JOIN {schema}.entities e ON e.owner_subject = own.party
+    )
+    SELECT DISTINCT ON (t.channel, t.direction) t.channel, t.direction, t.stamp
+    FROM parties
+    JOIN {schema}.touches t ON t.party = parties.party
+    ORDER BY t.channel, t.direction, t.stamp DESC
 ) t;
 
 COMMENT ON VIEW {model}.last_touches IS 'The last event from and to each customer on each channel.';
@@ -245,8 +315,7 @@ CREATE OR REPLACE VIEW backbone.{model}_subjects AS
 SELECT s.subject_id, c.customer_id, {schema}.stamp_time(s.first_stamp) AS first_seen_at
 FROM {schema}.components c
 JOIN {schema}.identifiers i ON i.component = c.component
-JOIN {schema}.naming n ON n.identifier = i.identifier
-JOIN {schema}.subjects s ON s.subject_id = n.subject_id AND s.anchor = i.identifier
+JOIN {schema}.subjects s ON s.anchor = i.identifier
 WHERE c.customer_id IS NOT NULL;
 
 COMMENT ON VIEW backbone.{model}_subjects IS 'Subjects with an identifier that is no hub, and the customer each is.';

@@ -78,6 +78,11 @@ CREATE INDEX orders_session ON orders (session_id) WHERE session_id IS NOT NULL;
 
 CREATE INDEX orders_checkout ON orders (checkout_id) WHERE checkout_id IS NOT NULL;
 
+-- A cart with an id of its own has only those of its session's and checkouts' orders that name no cart, which are few.
+CREATE INDEX orders_cartless_session ON orders (session_id) WHERE cart_id IS NULL AND session_id IS NOT NULL;
+
+CREATE INDEX orders_cartless_checkout ON orders (checkout_id) WHERE cart_id IS NULL AND checkout_id IS NOT NULL;
+
 CREATE TABLE order_lines (
     order_id text COLLATE "C",
     line_no integer,

@@ -481,13 +481,19 @@ LEFT JOIN LATERAL (
         UNION ALL
         SELECT placed.order_id, placed.placed_at
         FROM {model}.orders AS placed
-        WHERE placed.session_id = ANY (cart.session_ids)
-            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        WHERE cart.named_by = 'cart_id' AND placed.session_id = ANY (cart.session_ids) AND placed.cart_id IS NULL
         UNION ALL
         SELECT placed.order_id, placed.placed_at
         FROM {model}.orders AS placed
-        WHERE placed.checkout_id = ANY (cart.checkout_ids)
-            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        WHERE cart.named_by = 'cart_id' AND placed.checkout_id = ANY (cart.checkout_ids) AND placed.cart_id IS NULL
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE cart.named_by <> 'cart_id' AND placed.session_id = ANY (cart.session_ids)
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE cart.named_by <> 'cart_id' AND placed.checkout_id = ANY (cart.checkout_ids)
     ) AS naming
     WHERE naming.placed_at <= now()
     ORDER BY naming.placed_at, naming.order_id
@@ -516,10 +522,11 @@ COMMENT ON COLUMN {model}.carts.purchased_at IS 'When that was placed.';
 COMMENT ON COLUMN {model}.carts.flags IS 'What is doubtful: amount_out_of_range, facts_capped (it has more than 10,000 events, the first count), foreign_currency, unlisted_lines (something was added, and not said what), unpriced_line.';
 COMMENT ON COLUMN {model}.carts.set_by IS 'The event that last set what is in it.';
 
+-- Its names are found when it is made (BEGIN ATOMIC), as a view's are: whoever asks may not look into backbone.
 CREATE OR REPLACE FUNCTION {model}.carts_at(at timestamptz DEFAULT now(), idle_min integer DEFAULT 60)
 RETURNS SETOF {model}.carts
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $carts_at$
+BEGIN ATOMIC
 SELECT
     cart.cart_id,
     cart.named_by,
@@ -561,21 +568,27 @@ LEFT JOIN LATERAL (
         UNION ALL
         SELECT placed.order_id, placed.placed_at
         FROM {model}.orders AS placed
-        WHERE placed.session_id = ANY (cart.session_ids)
-            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        WHERE cart.named_by = 'cart_id' AND placed.session_id = ANY (cart.session_ids) AND placed.cart_id IS NULL
         UNION ALL
         SELECT placed.order_id, placed.placed_at
         FROM {model}.orders AS placed
-        WHERE placed.checkout_id = ANY (cart.checkout_ids)
-            AND (cart.named_by <> 'cart_id' OR placed.cart_id IS NULL)
+        WHERE cart.named_by = 'cart_id' AND placed.checkout_id = ANY (cart.checkout_ids) AND placed.cart_id IS NULL
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE cart.named_by <> 'cart_id' AND placed.session_id = ANY (cart.session_ids)
+        UNION ALL
+        SELECT placed.order_id, placed.placed_at
+        FROM {model}.orders AS placed
+        WHERE cart.named_by <> 'cart_id' AND placed.checkout_id = ANY (cart.checkout_ids)
     ) AS naming
     WHERE naming.placed_at <= carts_at.at
     ORDER BY naming.placed_at, naming.order_id
     LIMIT 1
 ) AS bought ON true
 CROSS JOIN LATERAL (SELECT width_bucket(bought.placed_at, cart.active_at)) AS paid (act)
-WHERE cart.active_at[1] <= carts_at.at
-$carts_at$;
+WHERE cart.active_at[1] <= carts_at.at;
+END;
 
 COMMENT ON FUNCTION {model}.carts_at(timestamptz, integer) IS 'The view carts as of a time, idle longer than so many minutes (60 unless said) being abandoned: state, line_count, value, last_activity_at and the order are those of that time, and carts begun later are left out. By what names a cart is known, whose it is, its currency and furthest_step are told by all that is known now.';
 
@@ -755,166 +768,171 @@ COMMENT ON COLUMN {model}.cart_funnel.what_if_revenue_minor IS 'what_if_revenue 
 COMMENT ON COLUMN {model}.cart_funnel.bought_in_currency IS 'Bought carts that what_if_revenue counts here: those of which the order is in this currency, or, where it has no amount, the cart. NULL in a row without a currency.';
 COMMENT ON COLUMN {model}.cart_funnel.abandoned_in_currency IS 'Abandoned carts that what_if_revenue counts here: those in this currency, and those of which no amount is known, in every row. NULL in a row without a currency.';
 
--- Only PL/pgSQL can refuse an argument.
+-- Not for analysts. Only PL/pgSQL can refuse an argument.
+CREATE OR REPLACE FUNCTION backbone.{model}_share(abandonment numeric) RETURNS numeric
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $share$
+BEGIN
+    IF abandonment NOT BETWEEN 0 AND 1 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('abandonment is a share of carts from 0 to 1, not %s', abandonment);
+    END IF;
+    RETURN abandonment;
+END
+$share$;
+
 CREATE OR REPLACE FUNCTION {model}.cart_funnel_at(
     at timestamptz DEFAULT now(), idle_min integer DEFAULT 60, abandonment numeric DEFAULT NULL
 )
 RETURNS SETOF {model}.cart_funnel
-LANGUAGE plpgsql STABLE PARALLEL SAFE
-AS $cart_funnel_at$
-BEGIN
-    IF cart_funnel_at.abandonment NOT BETWEEN 0 AND 1 THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('abandonment is a share of carts from 0 to 1, not %s', cart_funnel_at.abandonment);
-    END IF;
-    RETURN QUERY
-    WITH cart AS MATERIALIZED (
-        SELECT c.state, c.value_minor, c.order_id, c.currency
-        FROM {model}.carts_at(cart_funnel_at.at, cart_funnel_at.idle_min) AS c
-    ),
-    paid AS MATERIALIZED (
-        SELECT
-            placed.order_id,
-            placed.currency,
-            placed.gross_minor::numeric - COALESCE(placed.discount_minor, 0) AS worth,
-            placed.cancelled_at IS NULL OR placed.cancelled_at > cart_funnel_at.at AS counts
-        FROM {model}.orders AS placed
-        WHERE placed.order_id IN (SELECT cart.order_id FROM cart WHERE cart.order_id IS NOT NULL)
-    ),
-    counts AS (
-        SELECT
-            count(*) AS carts,
-            count(*) FILTER (WHERE cart.state = 'purchased') AS purchased,
-            count(*) FILTER (WHERE cart.state = 'recovered') AS recovered,
-            count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned,
-            count(*) FILTER (WHERE cart.state = 'open') AS still_open,
-            count(*) FILTER (WHERE cart.state = 'emptied') AS emptied
-        FROM cart
-    ),
-    funnel AS (
-        SELECT
-            count(*) FILTER (WHERE s.viewed_at <= cart_funnel_at.at) AS viewed,
-            count(*) FILTER (WHERE s.carted_at <= cart_funnel_at.at) AS carted,
-            count(*) FILTER (
-                WHERE s.carted_at <= cart_funnel_at.at AND (s.viewed_at <= cart_funnel_at.at) IS NOT TRUE
-            ) AS carted_unviewed,
-            count(*) FILTER (WHERE s.checkout_at <= cart_funnel_at.at) AS checkout
-        FROM {model}.sessions AS s
-    ),
-    paying AS (
-        SELECT count(DISTINCT placed.session_id) AS paid
-        FROM {model}.orders AS placed
-        WHERE placed.session_id IS NOT NULL AND placed.placed_at <= cart_funnel_at.at
-    ),
-    decided AS (
-        SELECT
-            COALESCE(paid.currency, cart.currency) AS currency,
-            count(*) FILTER (WHERE cart.state <> 'abandoned') AS bought,
-            count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned
-        FROM cart
-        LEFT JOIN paid ON paid.order_id = cart.order_id
-        WHERE cart.state IN ('purchased', 'recovered', 'abandoned')
-        GROUP BY COALESCE(paid.currency, cart.currency)
-    ),
-    money AS (
-        SELECT parts.currency, sum(parts.abandoned) AS abandoned, sum(parts.revenue) AS revenue
-        FROM (
-            SELECT cart.currency, cart.value_minor::numeric AS abandoned, 0::numeric AS revenue
-            FROM cart
-            WHERE cart.state = 'abandoned' AND cart.value_minor IS NOT NULL
-            UNION ALL
-            SELECT paid.currency, 0, paid.worth
-            FROM paid
-            WHERE paid.counts AND paid.currency IS NOT NULL AND paid.worth IS NOT NULL
-            UNION ALL
-            SELECT refund.currency, 0, -refund.amount_minor
-            FROM {model}.order_refunds AS refund
-            JOIN paid ON paid.order_id = refund.order_id
-            WHERE paid.counts AND paid.worth IS NOT NULL AND refund.refunded_at <= cart_funnel_at.at
-        ) AS parts
-        GROUP BY parts.currency
-    ),
-    -- An abandoned cart without any amount may be of any currency, and counts in each.
-    -- A bought one counts in that of its order.
-    of_currency AS (
-        SELECT
-            money.currency,
-            money.abandoned AS value,
-            money.revenue,
-            COALESCE(sum(decided.bought) FILTER (WHERE decided.currency IS NOT NULL), 0)::bigint AS bought,
-            COALESCE(sum(decided.abandoned), 0)::bigint AS abandoned
-        FROM money
-        LEFT JOIN decided ON decided.currency = money.currency OR decided.currency IS NULL
-        GROUP BY money.currency, money.abandoned, money.revenue
-    ),
-    supposed AS (
-        SELECT
-            counts.*,
-            of_currency.currency,
-            of_currency.value,
-            of_currency.revenue,
-            of_currency.bought AS bought_here,
-            of_currency.abandoned AS abandoned_here,
-            COALESCE(
-                cart_funnel_at.abandonment,
-                round(
-                    COALESCE(of_currency.abandoned, counts.abandoned)::numeric / 2
-                        / NULLIF(
-                            COALESCE(
-                                of_currency.bought + of_currency.abandoned,
-                                counts.purchased + counts.recovered + counts.abandoned
-                            ),
-                            0
-                        ),
-                    4
-                )
-            ) AS share
-        FROM counts
-        LEFT JOIN of_currency ON true
-    ),
-    what_if AS (
-        SELECT
-            supposed.*,
-            round(
-                supposed.revenue * (1 - supposed.share) * (supposed.bought_here + supposed.abandoned_here)
-                    / NULLIF(supposed.bought_here, 0)
-            ) AS what_if_revenue
-        FROM supposed
-    )
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+WITH cart AS MATERIALIZED (
+    SELECT c.state, c.value_minor, c.order_id, c.currency
+    FROM {model}.carts_at(cart_funnel_at.at, cart_funnel_at.idle_min) AS c
+),
+paid AS MATERIALIZED (
     SELECT
-        what_if.currency,
-        funnel.viewed,
-        funnel.carted,
-        funnel.carted_unviewed,
-        funnel.checkout,
-        paying.paid,
-        round(funnel.carted::numeric / NULLIF(funnel.viewed, 0), 4) AS carted_rate,
-        round(funnel.checkout::numeric / NULLIF(funnel.carted, 0), 4) AS checkout_rate,
-        round(paying.paid::numeric / NULLIF(funnel.checkout, 0), 4) AS paid_rate,
-        round(paying.paid::numeric / NULLIF(funnel.viewed, 0), 4) AS conversion_rate,
-        what_if.carts,
-        what_if.purchased AS carts_purchased,
-        what_if.recovered AS carts_recovered,
-        what_if.abandoned AS carts_abandoned,
-        what_if.still_open AS carts_open,
-        what_if.emptied AS carts_emptied,
+        placed.order_id,
+        placed.currency,
+        placed.gross_minor::numeric - COALESCE(placed.discount_minor, 0) AS worth,
+        placed.cancelled_at IS NULL OR placed.cancelled_at > cart_funnel_at.at AS counts
+    FROM {model}.orders AS placed
+    WHERE placed.order_id IN (SELECT cart.order_id FROM cart WHERE cart.order_id IS NOT NULL)
+),
+counts AS (
+    SELECT
+        count(*) AS carts,
+        count(*) FILTER (WHERE cart.state = 'purchased') AS purchased,
+        count(*) FILTER (WHERE cart.state = 'recovered') AS recovered,
+        count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned,
+        count(*) FILTER (WHERE cart.state = 'open') AS still_open,
+        count(*) FILTER (WHERE cart.state = 'emptied') AS emptied
+    FROM cart
+),
+funnel AS (
+    SELECT
+        count(*) FILTER (WHERE s.viewed_at <= cart_funnel_at.at) AS viewed,
+        count(*) FILTER (WHERE s.carted_at <= cart_funnel_at.at) AS carted,
+        count(*) FILTER (
+            WHERE s.carted_at <= cart_funnel_at.at AND (s.viewed_at <= cart_funnel_at.at) IS NOT TRUE
+        ) AS carted_unviewed,
+        count(*) FILTER (WHERE s.checkout_at <= cart_funnel_at.at) AS checkout
+    FROM {model}.sessions AS s
+),
+paying AS (
+    SELECT count(DISTINCT placed.session_id) AS paid
+    FROM {model}.orders AS placed
+    WHERE placed.session_id IS NOT NULL AND placed.placed_at <= cart_funnel_at.at
+),
+decided AS (
+    SELECT
+        COALESCE(paid.currency, cart.currency) AS currency,
+        count(*) FILTER (WHERE cart.state <> 'abandoned') AS bought,
+        count(*) FILTER (WHERE cart.state = 'abandoned') AS abandoned
+    FROM cart
+    LEFT JOIN paid ON paid.order_id = cart.order_id
+    WHERE cart.state IN ('purchased', 'recovered', 'abandoned')
+    GROUP BY COALESCE(paid.currency, cart.currency)
+),
+money AS (
+    SELECT parts.currency, sum(parts.abandoned) AS abandoned, sum(parts.revenue) AS revenue
+    FROM (
+        SELECT cart.currency, cart.value_minor::numeric AS abandoned, 0::numeric AS revenue
+        FROM cart
+        WHERE cart.state = 'abandoned' AND cart.value_minor IS NOT NULL
+        UNION ALL
+        SELECT paid.currency, 0, paid.worth
+        FROM paid
+        WHERE paid.counts AND paid.currency IS NOT NULL AND paid.worth IS NOT NULL
+        UNION ALL
+        SELECT refund.currency, 0, -refund.amount_minor
+        FROM {model}.order_refunds AS refund
+        JOIN paid ON paid.order_id = refund.order_id
+        WHERE paid.counts AND paid.worth IS NOT NULL AND refund.refunded_at <= cart_funnel_at.at
+    ) AS parts
+    GROUP BY parts.currency
+),
+-- An abandoned cart without any amount may be of any currency, and counts in each.
+-- A bought one counts in that of its order.
+of_currency AS (
+    SELECT
+        money.currency,
+        money.abandoned AS value,
+        money.revenue,
+        COALESCE(sum(decided.bought) FILTER (WHERE decided.currency IS NOT NULL), 0)::bigint AS bought,
+        COALESCE(sum(decided.abandoned), 0)::bigint AS abandoned
+    FROM money
+    LEFT JOIN decided ON decided.currency = money.currency OR decided.currency IS NULL
+    GROUP BY money.currency, money.abandoned, money.revenue
+),
+supposed AS (
+    SELECT
+        counts.*,
+        of_currency.currency,
+        of_currency.value,
+        of_currency.revenue,
+        of_currency.bought AS bought_here,
+        of_currency.abandoned AS abandoned_here,
+        COALESCE(
+            backbone.{model}_share(cart_funnel_at.abandonment),
+            round(
+                COALESCE(of_currency.abandoned, counts.abandoned)::numeric / 2
+                    / NULLIF(
+                        COALESCE(
+                            of_currency.bought + of_currency.abandoned,
+                            counts.purchased + counts.recovered + counts.abandoned
+                        ),
+                        0
+                    ),
+                4
+            )
+        ) AS share
+    FROM counts
+    LEFT JOIN of_currency ON true
+),
+what_if AS (
+    SELECT
+        supposed.*,
         round(
-            what_if.abandoned::numeric / NULLIF(what_if.purchased + what_if.recovered + what_if.abandoned, 0), 4
-        ) AS abandonment_rate,
-        what_if.share AS what_if_abandonment_rate,
-        what_if.value * backbone.decimal(1, what_if.currency) AS abandoned_value,
-        what_if.revenue * backbone.decimal(1, what_if.currency) AS revenue,
-        what_if.what_if_revenue * backbone.decimal(1, what_if.currency) AS what_if_revenue,
-        what_if.value AS abandoned_value_minor,
-        what_if.revenue AS revenue_minor,
-        what_if.what_if_revenue AS what_if_revenue_minor,
-        what_if.bought_here AS bought_in_currency,
-        what_if.abandoned_here AS abandoned_in_currency
-    FROM what_if
-    CROSS JOIN funnel
-    CROSS JOIN paying;
-END
-$cart_funnel_at$;
+            supposed.revenue * (1 - supposed.share) * (supposed.bought_here + supposed.abandoned_here)
+                / NULLIF(supposed.bought_here, 0)
+        ) AS what_if_revenue
+    FROM supposed
+)
+SELECT
+    what_if.currency,
+    funnel.viewed,
+    funnel.carted,
+    funnel.carted_unviewed,
+    funnel.checkout,
+    paying.paid,
+    round(funnel.carted::numeric / NULLIF(funnel.viewed, 0), 4) AS carted_rate,
+    round(funnel.checkout::numeric / NULLIF(funnel.carted, 0), 4) AS checkout_rate,
+    round(paying.paid::numeric / NULLIF(funnel.checkout, 0), 4) AS paid_rate,
+    round(paying.paid::numeric / NULLIF(funnel.viewed, 0), 4) AS conversion_rate,
+    what_if.carts,
+    what_if.purchased AS carts_purchased,
+    what_if.recovered AS carts_recovered,
+    what_if.abandoned AS carts_abandoned,
+    what_if.still_open AS carts_open,
+    what_if.emptied AS carts_emptied,
+    round(
+        what_if.abandoned::numeric / NULLIF(what_if.purchased + what_if.recovered + what_if.abandoned, 0), 4
+    ) AS abandonment_rate,
+    what_if.share AS what_if_abandonment_rate,
+    what_if.value * backbone.decimal(1, what_if.currency) AS abandoned_value,
+    what_if.revenue * backbone.decimal(1, what_if.currency) AS revenue,
+    what_if.what_if_revenue * backbone.decimal(1, what_if.currency) AS what_if_revenue,
+    what_if.value AS abandoned_value_minor,
+    what_if.revenue AS revenue_minor,
+    what_if.what_if_revenue AS what_if_revenue_minor,
+    what_if.bought_here AS bought_in_currency,
+    what_if.abandoned_here AS abandoned_in_currency
+FROM what_if
+CROSS JOIN funnel
+CROSS JOIN paying;
+END;
 
 COMMENT ON FUNCTION {model}.cart_funnel_at(timestamptz, integer, numeric) IS 'The view cart_funnel as of a time, idle longer than so many minutes (60 unless said) being abandoned, and what carts would bring if the share of abandoned ones fell to the third argument (0.5 is one half; half of what it is unless said). A share below 0 or above 1 is refused. Orders cancelled and refunds made later do not count; what an order was placed for is told by all that is known now.';

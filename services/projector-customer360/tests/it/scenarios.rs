@@ -156,3 +156,20 @@ async fn an_entity_without_subject_goes_to_its_owner() {
     let profile = world.rows("SELECT concat_ws(' ', field, value::text) FROM customer360.profiles").await;
     assert_eq!(profile, BTreeSet::from(["name \"Ann\"".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_stamp_tells_its_time_to_the_microsecond() {
+    let mut world = World::open(Customer360::new(namespace())).await;
+    for (micros, time) in [
+        (0, "1970-01-01 00:00:00+00"),
+        (-1, "1969-12-31 23:59:59.999999+00"),
+        (-2_208_988_800_000_000, "1900-01-01 00:00:00+00"),
+        (1_772_323_200_123_457, "2026-03-01 00:00:00.123457+00"),
+        (9_007_199_254_740_993, "2255-06-05 23:47:34.740993+00"),
+        (253_402_300_799_999_999, "9999-12-31 23:59:59.999999+00"),
+    ] {
+        let ordered = micros ^ i64::MIN;
+        let sql = format!("SELECT customer360_g1.stamp_time(decode('{ordered:016x}', 'hex'))::text");
+        assert_eq!(world.rows(&sql).await, BTreeSet::from([time.to_owned()]), "{micros}");
+    }
+}

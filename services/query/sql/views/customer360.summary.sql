@@ -99,9 +99,9 @@ CROSS JOIN LATERAL (
     WHERE subject_id = ANY (m.subject_ids)
 ) AS p
 CROSS JOIN LATERAL (
-    SELECT count(*) AS messages_unanswered, min(unanswered_since) AS unanswered_since
+    SELECT count(unanswered_since) AS messages_unanswered, min(unanswered_since) AS unanswered_since
     FROM service.threads
-    WHERE subject_id = ANY (m.subject_ids) AND unanswered_since IS NOT NULL
+    WHERE subject_id = ANY (m.subject_ids)
 ) AS t;
 
 COMMENT ON VIEW customer360.summary IS 'One wide row a customer over all three models: for lists, filters and segments. Open promises, consent and stage are not in it: no model tells of them yet.';

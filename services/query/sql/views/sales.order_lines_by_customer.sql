@@ -1,19 +1,18 @@
-SELECT l.*, m.customer_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
-FROM sales.order_lines AS l
-JOIN sales.orders AS o ON o.order_id = l.order_id
-JOIN backbone.customer360_subjects AS m ON m.subject_id = o.subject_id
-UNION ALL
-SELECT l.*, o.subject_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
-FROM sales.order_lines AS l
-JOIN sales.orders AS o ON o.order_id = l.order_id
-JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
-UNION ALL
-SELECT l.*, o.subject_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
-FROM sales.order_lines AS l
-JOIN sales.orders AS o ON o.order_id = l.order_id
-WHERE NOT EXISTS (
-    SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id AND s.customer_id IS NOT NULL
-);
+SELECT l.*, o.customer_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at
+FROM (
+    SELECT o.order_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at, m.customer_id
+    FROM sales.orders AS o
+    JOIN backbone.customer360_subjects AS m ON m.subject_id = o.subject_id
+    UNION ALL
+    SELECT o.order_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at, o.subject_id
+    FROM sales.orders AS o
+    JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
+    UNION ALL
+    SELECT o.order_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at, o.subject_id
+    FROM sales.orders AS o
+    WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id)
+) AS o
+JOIN sales.order_lines AS l ON l.order_id = o.order_id;
 
 COMMENT ON VIEW sales.order_lines_by_customer IS 'Order lines with the customer each belongs to today, and when its order was placed and cancelled.';
 COMMENT ON COLUMN sales.order_lines_by_customer.customer_id IS 'The customer; the subject itself where the identity graph does not know it yet. NULL while nobody is known.';

@@ -1,29 +1,30 @@
-SELECT
-    w.*,
+SELECT o.*, w.customer_id, w.customer_order_no,
     CASE WHEN w.customer_order_no = 1 THEN 'new' WHEN w.customer_order_no > 1 THEN 'repeat' END AS new_or_repeat
+-- Whose and which of whose an order is comes from few columns of it, the rest is fetched, and amounts worked out, for the rows
+-- that are shown.
 FROM (
     SELECT
-        o.*,
+        o.order_id,
+        o.customer_id,
         CASE
             WHEN o.customer_id IS NOT NULL AND o.placed_at IS NOT NULL
             THEN row_number() OVER (PARTITION BY o.customer_id ORDER BY o.placed_at NULLS LAST, o.order_id)
         END AS customer_order_no
     FROM (
-        SELECT o.*, m.customer_id
+        SELECT o.order_id, o.placed_at, m.customer_id
         FROM sales.orders AS o
         JOIN backbone.customer360_subjects AS m ON m.subject_id = o.subject_id
         UNION ALL
-        SELECT o.*, o.subject_id
+        SELECT o.order_id, o.placed_at, o.subject_id
         FROM sales.orders AS o
         JOIN backbone.customer360_hub_subjects AS h ON h.subject_id = o.subject_id
         UNION ALL
-        SELECT o.*, o.subject_id
+        SELECT o.order_id, o.placed_at, o.subject_id
         FROM sales.orders AS o
-        WHERE NOT EXISTS (
-            SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id AND s.customer_id IS NOT NULL
-        )
+        WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id)
     ) AS o
-) AS w;
+) AS w
+JOIN sales.orders AS o ON o.order_id = w.order_id;
 
 COMMENT ON VIEW sales.orders_by_customer IS 'Orders with the customer each belongs to today: new or repeat by the customer''s first order in event time. An earlier order that comes late, a merge or a split renumbers.';
 COMMENT ON COLUMN sales.orders_by_customer.customer_id IS 'The customer; the subject itself where the identity graph does not know it yet. NULL while nobody is known.';

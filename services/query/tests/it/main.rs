@@ -1,5 +1,6 @@
 //! The query service on a real Kafka and PostgreSQL, with the real projectors folding beside it.
 
+mod access_paths;
 mod asking;
 mod identities;
 mod outages;

@@ -257,17 +257,13 @@ pub(crate) async fn load<M: ReadModel>(
 /// Gives back the space of a load that was not committed: its rows are seen by nobody and still fill the tables. While
 /// somebody reads them, it is left for the next time.
 async fn clear(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
-    const FILLED: &str = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0";
     sqlx::raw_sql("BEGIN; SET LOCAL lock_timeout = '200ms'").execute(&mut *connection).await?;
     let cleared: Result<(), sqlx::Error> = async {
         let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
             .bind(g.lock_key)
             .fetch_one(&mut *connection)
             .await?;
-        let filled: Option<String> = sqlx::query_scalar(FILLED).bind(&g.schema).fetch_one(&mut *connection).await?;
-        if let Some(tables) = filled
+        if let Some(tables) = filled_tables(connection, g).await?
             && alone
             && !generation::is_loaded(connection, g).await?
         {
@@ -283,6 +279,14 @@ async fn clear(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx
     };
     sqlx::raw_sql(end).execute(connection).await?;
     failed.map_or(Ok(()), Err)
+}
+
+/// The tables of a generation that have ever had a row, as a list in SQL.
+async fn filled_tables(connection: &mut PgConnection, g: &Generation) -> Result<Option<String>, sqlx::Error> {
+    const FILLED: &str = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0";
+    sqlx::query_scalar(FILLED).bind(&g.schema).fetch_one(connection).await
 }
 
 /// Begins the transaction of a load. `false`, and no transaction: the generation is loaded already.
@@ -341,4 +345,14 @@ pub(crate) async fn finish<M: ReadModel>(
     }
     sqlx::raw_sql("COMMIT").execute(connection).await?;
     Ok(Loaded { events, aside, advances })
+}
+
+/// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,
+/// statements are planned for tables that it has never looked at, and some of them then read a whole one. After the load
+/// is committed, since nobody waits for it.
+pub(crate) async fn analyze(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    if let Some(tables) = filled_tables(connection, g).await? {
+        sqlx::raw_sql(&format!("ANALYZE {tables}")).execute(connection).await?;
+    }
+    Ok(())
 }

@@ -335,7 +335,7 @@ impl<M: ReadModel> Worker<M> {
                 let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
                 self.measure(began, received_at, loaded.events, loaded.aside);
                 self.show(held);
-                return Ok(());
+                return Ok(load::analyze(connection, generation).await?);
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
             Err(LoadError::Fold(FoldError::Broken(reason))) => reason,

@@ -41,6 +41,10 @@ async fn copies_and_broken_records_are_folded_behind_it() {
     stage.folded().await;
     stage.holds(3500).await;
     assert_eq!(toy.loaded.load(Ordering::SeqCst), 1);
+    // The planner knows what was loaded.
+    let known = "SELECT count(*) FROM pg_stats WHERE schemaname = 'toy_g1' AND tablename = 'facts'";
+    let columns: i64 = sqlx::query_scalar(known).fetch_one(&mut stage.database().await).await.expect("a count");
+    assert!(columns > 0, "the loaded table was not analyzed");
     projector.stop(WAIT).await.expect("it stops");
 }
 
