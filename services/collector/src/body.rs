@@ -32,9 +32,6 @@ pub(crate) struct ReadBody {
 /// of many tiny events would hold far more memory than it was charged for.
 const EVENT_BYTES: usize = 1024;
 
-/// What is reserved for a body before it has arrived, whatever length was announced.
-const RESERVE_MAX: usize = 1 << 20;
-
 /// What is thrown away of a refused body at most, and for how long. A sender of more finds its connection closed.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +50,7 @@ impl BodyReader {
         if announced.is_some_and(|length| length > self.bytes_max) {
             return Err(Refusal::TooLong { bytes_max: self.bytes_max });
         }
-        match tokio::time::timeout(self.timeout, self.collect(body, announced.unwrap_or_default())).await {
+        match tokio::time::timeout(self.timeout, self.collect(body)).await {
             Ok(read) => read,
             Err(_) => Err(Refusal::TooSlow { seconds: self.timeout.as_secs() }),
         }
@@ -74,7 +71,7 @@ impl BodyReader {
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, all).await;
     }
 
-    async fn collect(&self, body: &mut Body, announced: usize) -> Result<ReadBody, Refusal> {
+    async fn collect(&self, body: &mut Body) -> Result<ReadBody, Refusal> {
         let mut charge: Option<OwnedSemaphorePermit> = None;
         // Most bodies come in one piece, which is then taken as it is.
         let mut first = Bytes::new();
@@ -91,7 +88,8 @@ impl BodyReader {
                 continue;
             }
             if joined.is_empty() {
-                joined.reserve(announced.clamp(length, length.max(RESERVE_MAX)));
+                // Not for what is only announced: that would take memory which is charged to nobody.
+                joined.reserve(length);
                 joined.extend_from_slice(&first);
             }
             joined.extend_from_slice(&data);

@@ -156,9 +156,3 @@ SELECT s.subject_id, CASE WHEN s.anchor IS NULL THEN s.subject_id ELSE c.custome
 FROM subjects s
 LEFT JOIN identifiers i ON i.identifier = s.anchor
 LEFT JOIN components c ON c.component = i.component;
-
--- Which customer a party of the registers is: a subject's, or that of an entity's owner.
-CREATE VIEW party_customers AS
-SELECT subject_id AS party, customer_id FROM subject_customers
-UNION ALL
-SELECT e.entity_id, sc.customer_id FROM entities e JOIN subject_customers sc ON sc.subject_id = e.owner_subject;

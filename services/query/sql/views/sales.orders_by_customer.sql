@@ -26,7 +26,7 @@ FROM (
 ) AS w
 JOIN sales.orders AS o ON o.order_id = w.order_id;
 
-COMMENT ON VIEW sales.orders_by_customer IS 'Orders with the customer each belongs to today: new or repeat by the customer''s first order in event time. An earlier order that comes late, a merge or a split renumbers.';
+COMMENT ON VIEW sales.orders_by_customer IS 'Orders with the customer each belongs to today: new or repeat by the customer''s first order in event time. An earlier order that comes late, a merge or a split renumbers. Ask by customer_id; look up an order in sales.orders: by any other column all orders are numbered first.';
 COMMENT ON COLUMN sales.orders_by_customer.customer_id IS 'The customer; the subject itself where the identity graph does not know it yet. NULL while nobody is known.';
 COMMENT ON COLUMN sales.orders_by_customer.customer_order_no IS 'The place of the order among the customer''s, from 1, by placed_at, then order_id; cancelled ones have a place as well. NULL if not placed, or if nobody is known.';
 COMMENT ON COLUMN sales.orders_by_customer.new_or_repeat IS 'new: the customer''s first order; repeat: a later one. NULL if not placed, or if nobody is known.';

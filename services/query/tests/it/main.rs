@@ -2,9 +2,11 @@
 
 mod access_paths;
 mod asking;
+mod by_customer;
 mod identities;
 mod outages;
 mod paging;
+mod plans;
 mod positions;
 mod reports;
 mod search;

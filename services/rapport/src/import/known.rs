@@ -40,7 +40,7 @@ impl Known {
                 let query = query(schema);
                 return Ok(Self { connection, query });
             }
-            if missing < best.0 {
+            if missing < best.0 || reached.is_loading {
                 best = (missing, Instant::now());
             }
             if best.1.elapsed() > PATIENCE {
@@ -79,6 +79,8 @@ fn query(schema: &str) -> String {
 struct Reached {
     schema: Option<String>,
     next: Offsets,
+    /// A projector is at work on a load, which comes further all at once.
+    is_loading: bool,
 }
 
 async fn reached(connection: &mut PgConnection) -> Outcome<Reached> {
@@ -91,6 +93,7 @@ async fn reached(connection: &mut PgConnection) -> Outcome<Reached> {
     let mut reached = Reached::default();
     for row in rows {
         reached.schema = Some(row.try_get("schema_name").or_exit(Exit::Internal)?);
+        reached.is_loading = row.try_get("is_loading").or_exit(Exit::Internal)?;
         let (partition, next): (Option<i32>, Option<i64>) =
             (row.try_get("partition").or_exit(Exit::Internal)?, row.try_get("next_offset").or_exit(Exit::Internal)?);
         reached.next.extend(partition.zip(next));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::position::Offsets;
@@ -49,6 +50,8 @@ pub(crate) struct Worker<M> {
     database_url: String,
     batch_events_max: usize,
     status: Status,
+    /// Since its session began.
+    has_committed: AtomicBool,
 }
 
 /// What the heartbeats have brought.
@@ -120,6 +123,7 @@ impl<M: ReadModel> Worker<M> {
             database_url: options.database_url.clone(),
             batch_events_max: options.batch_events_max.max(1),
             status,
+            has_committed: AtomicBool::new(false),
         }
     }
 
@@ -131,7 +135,7 @@ impl<M: ReadModel> Worker<M> {
         heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender, self.status.clone()));
         let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
         loop {
-            let folded_before = self.status.snapshot().events;
+            self.has_committed.store(false, Ordering::Relaxed);
             let mut held = Held::default();
             let mut running = false;
             let end = self.session(&mut held, &mut stop, pulse.clone(), &mut running).await;
@@ -150,7 +154,7 @@ impl<M: ReadModel> Worker<M> {
                 End::Again(reason) => {
                     ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
                     // However long it has tried: what has committed nothing is not tried again at once.
-                    if self.status.snapshot().events > folded_before {
+                    if self.has_committed.load(Ordering::Relaxed) {
                         pause = RETRY_PAUSE_MIN;
                         told.clear();
                     }
@@ -335,7 +339,8 @@ impl<M: ReadModel> Worker<M> {
                 let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
                 self.measure(began, received_at, loaded.events, loaded.aside);
                 self.show(held);
-                return Ok(load::analyze(connection, generation).await?);
+                load::analyze(connection, generation).await;
+                return Ok(());
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
             Err(LoadError::Fold(FoldError::Broken(reason))) => reason,
@@ -438,6 +443,7 @@ impl<M: ReadModel> Worker<M> {
     }
 
     fn measure(&self, began: Instant, received_at: i64, events: u64, aside: u64) {
+        self.has_committed.store(true, Ordering::Relaxed);
         let model = self.model.name();
         ::metrics::counter!(metrics::EVENTS_TOTAL, "model" => model).increment(events);
         ::metrics::histogram!(metrics::BATCH_SECONDS, "model" => model).record(began.elapsed().as_secs_f64());
