@@ -13,6 +13,9 @@ const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// What most files are that are not UTF-8.
+const CONVERT: &str = "; of a Windows-1252 file, iconv -f WINDOWS-1252 -t UTF-8 makes it that";
+
 /// A cell as it was read: its text, or nothing when it is not UTF-8.
 pub(crate) type Cell = Option<String>;
 
@@ -131,7 +134,7 @@ impl<R: BufRead> CsvReader<R> {
             match String::from_utf8(span.text) {
                 Ok(text) => cells.push(Some(text)),
                 Err(_) => {
-                    let reason = format!("column {} is not valid UTF-8", index + 1);
+                    let reason = format!("column {} is not valid UTF-8{CONVERT}", index + 1);
                     fault.get_or_insert_with(|| place(bytes, span.at, line, reason));
                     cells.push(None);
                 }
@@ -139,7 +142,8 @@ impl<R: BufRead> CsvReader<R> {
         }
         if let Some(columns) = self.columns.filter(|columns| *columns != cells.len()) {
             let found = cells.len();
-            let reason = format!("{found} {}, expected {columns}", if found == 1 { "cell" } else { "cells" });
+            let hint = if columns == 1 { "; is the delimiter another one?" } else { "" };
+            let reason = format!("{found} {}, expected {columns}{hint}", if found == 1 { "cell" } else { "cells" });
             fault = Some(Fault { line, column: None, reason });
             // Its line breaks may have been swallowed by a stray quote: only its first line is given up.
             let used = bytes.iter().position(|b| *b == b'\n').map_or(used, |at| at + 1);
