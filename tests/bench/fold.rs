@@ -104,6 +104,25 @@ async fn wait(
     Ok(reached)
 }
 
+/// Waits until the tables of all models are analyzed, which follows their loads.
+///
+/// # Errors
+/// They are not for a long time.
+pub(crate) async fn analyzed(machine: &Machine) -> Outcome {
+    const UNKNOWN: &str = "SELECT count(*) FROM backbone.generations AS g
+        WHERE NOT EXISTS (SELECT FROM pg_stats AS s WHERE s.schemaname = g.schema_name)";
+    let mut connection = machine.connect("bench").await?;
+    let began = Instant::now();
+    while sqlx::query_scalar::<_, i64>(UNKNOWN).fetch_one(&mut connection).await? > 0 {
+        if began.elapsed() > STUCK {
+            return Err(format!("the tables of some model were not analyzed for {STUCK:?}").into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    println!("  the loaded tables were analyzed {:.1} s later", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
 /// Reading alone, without decoding.
 async fn read(machine: &Machine, log: &Log) -> Outcome<Figure> {
     let what = "reading the log alone";

@@ -31,7 +31,7 @@ mod server;
 pub use error::StackError;
 pub use fetch::{Artifacts, fetch, stack_dir};
 pub use kafka::KafkaOptions;
-pub use pid_file::{DataDirLock, PidFile, StopSignal, end_leftovers};
+pub use pid_file::{DataDirLock, PidFile, StopSignal, end_leftovers, is_running};
 pub use ports::free_ports;
 pub use postgres::{DATABASE, PostgresOptions, ROLE, database_url};
 pub use server::{Lifetime, Server};

@@ -128,6 +128,13 @@ pub async fn end_leftovers(data_dir: &Path) -> Result<Vec<String>, StackError> {
     Ok(names)
 }
 
+/// Whether anything runs for `data_dir`: by a run in progress, or left by one that was killed. Changes nothing.
+pub fn is_running(data_dir: &Path) -> bool {
+    let entries = std::fs::read_dir(data_dir.join("run")).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "pid"));
+    paths.filter_map(|path| read(&path)).any(|noted| noted.is_running())
+}
+
 struct Leftover {
     name: String,
     path: PathBuf,
@@ -232,7 +239,9 @@ mod tests {
         let stranger = format!("{}\nanother boot 1\nTERM\n", child.id());
         std::fs::write(dir.path().join("run/stranger.pid"), stranger).expect("written");
 
+        assert!(is_running(dir.path()));
         let names = end_leftovers(dir.path()).await.expect("ended");
+        assert!(!is_running(dir.path()) && !is_running(&dir.path().join("elsewhere")));
 
         assert_eq!(names, ["service"]);
         assert!(!child.wait().expect("it has ended").success());

@@ -60,8 +60,7 @@ CREATE TABLE profile_fields (
     party uuid NOT NULL,
     field text NOT NULL,
     stamp bytea NOT NULL,
-    value json NOT NULL,
-    PRIMARY KEY (party, field)
+    value json NOT NULL
 );
 CREATE TABLE touches (
     party     uuid NOT NULL,
@@ -73,44 +72,41 @@ CREATE TABLE affiliations (
     party       uuid NOT NULL,
     group_id    text NOT NULL,
     first_stamp bytea NOT NULL,
-    last_stamp  bytea NOT NULL,
-    PRIMARY KEY (party, group_id)
+    last_stamp  bytea NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX affiliations_group ON affiliations (group_id);
 
--- The identity graph. Everything from here on is written under the generation's identity lock.
+-- The identity graph. Everything from here on is written under the generation's identity lock. Identifiers are ordered
+-- byte by byte, as the code orders them.
 -- anchor: the strongest identifier that is no hub; NULL: nothing but hubs, a customer of its own.
 CREATE TABLE subjects (
     subject_id  uuid NOT NULL,
-    identifiers text[] NOT NULL,
+    identifiers text[] COLLATE "C" NOT NULL,
     first_stamp bytea NOT NULL,
     kind_rank   smallint NOT NULL,
-    anchor      text
+    anchor      text COLLATE "C"
 );
 CREATE TABLE naming (
-    identifier text NOT NULL,
+    identifier text COLLATE "C" NOT NULL,
     subject_id uuid NOT NULL
 );
 -- component: NULL for a hub that no explicit link joins to anybody. linked: some explicit link event named it.
 CREATE TABLE identifiers (
-    identifier text NOT NULL,
+    identifier text COLLATE "C" NOT NULL,
     component  bigint,
     hub        boolean NOT NULL,
     linked     boolean NOT NULL
 );
 -- Identifiers co-named in one subject, where a hub limit counts them.
 CREATE TABLE neighbours (
-    identifier text NOT NULL,
-    neighbour  text NOT NULL
+    identifier text COLLATE "C" NOT NULL,
+    neighbour  text COLLATE "C" NOT NULL
 );
 CREATE TABLE link_events (
-    left_id  text NOT NULL,
-    right_id text NOT NULL,
+    left_id  text COLLATE "C" NOT NULL,
+    right_id text COLLATE "C" NOT NULL,
     stamp    bytea NOT NULL,
-    asserted boolean NOT NULL,
-    PRIMARY KEY (left_id, right_id, stamp)
+    asserted boolean NOT NULL
 );
-CREATE INDEX link_events_right ON link_events (right_id);
 -- A component and the customer it is. cluster: components held apart only by conflicts share it; conflicted: there are
 -- several. uniques: bit 0 a customer_no, bit 1 a user_id. The earliest subject is (first_at, kind_rank, customer_id).
 CREATE TABLE components (
@@ -125,8 +121,8 @@ CREATE TABLE components (
 );
 CREATE SEQUENCE component_numbers CACHE 1;
 CREATE TABLE conflicts (
-    left_id     text NOT NULL,
-    right_id    text NOT NULL,
+    left_id     text COLLATE "C" NOT NULL,
+    right_id    text COLLATE "C" NOT NULL,
     stamp       bytea NOT NULL,
     kind        text NOT NULL,
     left_value  text NOT NULL,

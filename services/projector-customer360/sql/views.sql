@@ -1,7 +1,15 @@
+-- Those with an identifier that is no hub by inner joins, so that they are found from either end; the others by themselves.
 CREATE OR REPLACE VIEW {model}.subjects AS
 SELECT subject_id, customer_id, identifiers, {schema}.stamp_time(first_stamp) AS first_seen_at,
        {schema}.stamp_event(first_stamp) AS set_by
-FROM {schema}.subject_customers;
+FROM (
+    SELECT s.subject_id, c.customer_id, s.identifiers, s.first_stamp
+    FROM {schema}.subjects s
+    JOIN {schema}.identifiers i ON i.identifier = s.anchor
+    JOIN {schema}.components c ON c.component = i.component
+    UNION ALL
+    SELECT subject_id, subject_id, identifiers, first_stamp FROM {schema}.subjects WHERE anchor IS NULL
+) s;
 
 COMMENT ON VIEW {model}.subjects IS 'Every set of linking identifiers that an event named, and the customer it is. A merge or a split changes customer_id here and no fact anywhere.';
 COMMENT ON COLUMN {model}.subjects.subject_id IS 'What facts carry: a function of the identifiers and the log''s secret. Every one resolves to a customer for ever.';
@@ -30,41 +38,52 @@ COMMENT ON COLUMN {model}.identifiers.is_hub IS 'Shared by more identifiers of o
 COMMENT ON COLUMN {model}.identifiers.first_seen_at IS 'When the first event that names it occurred.';
 COMMENT ON COLUMN {model}.identifiers.set_by IS 'That event.';
 
+-- Walked from one left identifier to the next, in their order, each with its own pairs: who asks for the first thousand has
+-- no others worked out.
 CREATE OR REPLACE VIEW {model}.links AS
-WITH implied AS (
-    SELECT LEAST(s.anchor COLLATE "C", n.identifier COLLATE "C") AS left_id,
-           GREATEST(s.anchor COLLATE "C", n.identifier COLLATE "C") AS right_id,
-           (array_agg(s.first_stamp ORDER BY s.first_stamp))[1] AS stamp
-    FROM {schema}.subjects s
-    CROSS JOIN LATERAL unnest(s.identifiers) AS n (identifier)
-    JOIN {schema}.identifiers i ON i.identifier = n.identifier
-    WHERE n.identifier <> s.anchor AND NOT i.hub
-    GROUP BY 1, 2
-), revoked AS (
-    SELECT left_id, right_id, (array_agg(stamp ORDER BY stamp DESC))[1] AS stamp
-    FROM {schema}.link_events WHERE NOT asserted GROUP BY 1, 2
-), asserted AS (
-    SELECT a.left_id, a.right_id, (array_agg(a.stamp ORDER BY a.stamp))[1] AS stamp
-    FROM {schema}.link_events a
-    LEFT JOIN revoked r ON r.left_id = a.left_id AND r.right_id = a.right_id
-    WHERE a.asserted AND (r.stamp IS NULL OR a.stamp > r.stamp) GROUP BY 1, 2
-), pairs AS (
-    SELECT left_id, right_id FROM implied
-    UNION SELECT left_id, right_id FROM asserted
-    UNION SELECT left_id, right_id FROM revoked
-), said AS (
-    SELECT p.left_id, p.right_id, r.stamp IS NULL OR a.stamp IS NOT NULL AS is_on,
-           a.stamp IS NOT NULL OR r.stamp IS NOT NULL AS is_explicit,
-           CASE WHEN r.stamp IS NULL THEN LEAST(a.stamp, i.stamp) ELSE COALESCE(a.stamp, r.stamp) END AS stamp
-    FROM pairs p
-    LEFT JOIN implied i ON i.left_id = p.left_id AND i.right_id = p.right_id
-    LEFT JOIN asserted a ON a.left_id = p.left_id AND a.right_id = p.right_id
-    LEFT JOIN revoked r ON r.left_id = p.left_id AND r.right_id = p.right_id
-)
-SELECT s.left_id AS left_identifier, s.right_id AS right_identifier, s.is_on, s.is_explicit, c.left_id IS NOT NULL AS is_conflict,
-       {schema}.stamp_time(s.stamp) AS since_at, {schema}.stamp_event(s.stamp) AS set_by
-FROM said s
-LEFT JOIN {schema}.conflicts c ON c.left_id = s.left_id AND c.right_id = s.right_id;
+SELECT i.identifier AS left_identifier, p.right_id AS right_identifier, revoked.stamp IS NULL OR asserted.stamp IS NOT NULL AS is_on,
+       asserted.stamp IS NOT NULL OR revoked.stamp IS NOT NULL AS is_explicit,
+       EXISTS (
+           SELECT FROM {schema}.conflicts c WHERE c.left_id = i.identifier AND c.right_id = p.right_id
+       ) AS is_conflict,
+       {schema}.stamp_time(since.stamp) AS since_at, {schema}.stamp_event(since.stamp) AS set_by
+FROM {schema}.identifiers i
+CROSS JOIN LATERAL (
+    SELECT pair.right_id, (array_agg(pair.stamp ORDER BY pair.stamp) FILTER (WHERE pair.stamp IS NOT NULL))[1] AS implied
+    FROM (
+        -- Implied: the strongest identifier of a subject and each of its others that is no hub.
+        SELECT other.identifier AS right_id, s.first_stamp AS stamp
+        FROM {schema}.subjects s
+        CROSS JOIN LATERAL unnest(s.identifiers) AS n (identifier)
+        JOIN {schema}.identifiers other ON other.identifier = n.identifier
+        WHERE s.anchor = i.identifier AND n.identifier > i.identifier AND NOT other.hub
+        UNION ALL
+        SELECT s.anchor, s.first_stamp
+        FROM {schema}.naming n
+        JOIN {schema}.subjects s ON s.subject_id = n.subject_id
+        WHERE n.identifier = i.identifier AND NOT i.hub AND s.anchor > i.identifier
+        UNION ALL
+        SELECT e.right_id, NULL FROM {schema}.link_events e WHERE e.left_id = i.identifier
+    ) pair
+    GROUP BY pair.right_id
+) p
+LEFT JOIN LATERAL (
+    SELECT e.stamp FROM {schema}.link_events e
+    WHERE e.left_id = i.identifier AND e.right_id = p.right_id AND NOT e.asserted
+    ORDER BY e.stamp DESC LIMIT 1
+) revoked ON true
+LEFT JOIN LATERAL (
+    SELECT e.stamp FROM {schema}.link_events e
+    WHERE e.left_id = i.identifier AND e.right_id = p.right_id AND e.asserted
+        AND (revoked.stamp IS NULL OR e.stamp > revoked.stamp)
+    ORDER BY e.stamp LIMIT 1
+) asserted ON true
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN revoked.stamp IS NULL THEN LEAST(asserted.stamp, p.implied)
+        ELSE COALESCE(asserted.stamp, revoked.stamp)
+    END AS stamp
+) since;
 
 COMMENT ON VIEW {model}.links IS 'Which identifiers are of one person, since when, by which event. A link is on if its last explicit event asserts it, or if there is none and an event implies it.';
 COMMENT ON COLUMN {model}.links.left_identifier IS 'The one whose text sorts first; a link has no direction.';
@@ -308,6 +327,13 @@ COMMENT ON COLUMN {model}.last_touches.channel IS 'web, email, phone, chat, sms 
 COMMENT ON COLUMN {model}.last_touches.direction IS 'in: from the customer; out: to the customer.';
 COMMENT ON COLUMN {model}.last_touches.occurred_at IS 'When it happened.';
 COMMENT ON COLUMN {model}.last_touches.set_by IS 'That event.';
+
+-- Not for analysts: every subject with its customer, to be looked up by subject_id, or walked in order of it.
+CREATE OR REPLACE VIEW backbone.{model}_every_subject AS
+SELECT subject_id, customer_id, identifiers, {schema}.stamp_time(first_stamp) AS first_seen_at
+FROM {schema}.subject_customers;
+
+COMMENT ON VIEW backbone.{model}_every_subject IS 'Every subject and the customer it is.';
 
 -- Not for analysts: which customer a subject is, as inner joins alone, so that the views over more than one model can be
 -- walked by indexes from either end. Who is in neither stands for itself.

@@ -213,6 +213,10 @@ impl Load for Gathered {
         std::mem::replace(&mut self.rows, next).into_statements().map(|(s, rows)| (s.to_owned(), rows)).into()
     }
 
+    fn row_bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
     fn held_bytes(&self) -> usize {
         self.held_bytes
     }

@@ -91,6 +91,21 @@ impl ReadModel for Customer360 {
         ]
     }
 
+    fn row_key(&self, view: &str) -> &'static [&'static str] {
+        match view {
+            "subjects" => &["subject_id"],
+            "identifiers" => &["identifier"],
+            "links" | "conflicts" => &["left_identifier", "right_identifier"],
+            "customers" => &["customer_id"],
+            "accounts" => &["group_identifier"],
+            "affiliations" => &["customer_id", "group_identifier"],
+            "duplicates" => &["event_id", "hash"],
+            "profiles" => &["customer_id", "field"],
+            "last_touches" => &["customer_id", "channel", "direction"],
+            _ => &["event_id"],
+        }
+    }
+
     fn fold_version(&self) -> u32 {
         FOLD_VERSION
     }

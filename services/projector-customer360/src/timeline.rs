@@ -67,6 +67,10 @@ impl Rows {
         }
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.timeline.bytes() + self.appearances.bytes()
+    }
+
     /// With the statements that write them.
     pub(crate) fn into_statements(self) -> [(&'static str, CopyBuffer); 2] {
         [(COPY_TIMELINE, self.timeline), (COPY_APPEARANCES, self.appearances)]

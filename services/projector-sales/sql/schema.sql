@@ -1,8 +1,7 @@
 -- Facts of bounded entities; what each column is stands with the code that writes them.
 CREATE TABLE entities (
-    kind text COLLATE "C",
-    key text COLLATE "C",
-    PRIMARY KEY (kind, key)
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL
 );
 
 CREATE TABLE facts (
@@ -30,7 +29,7 @@ CREATE TABLE voids (
 CREATE INDEX voids_target ON voids (target);
 
 CREATE TABLE orders (
-    order_id text COLLATE "C" PRIMARY KEY,
+    order_id text COLLATE "C" NOT NULL,
     subject_id uuid,
     placed_at timestamptz,
     changed_at timestamptz,
@@ -69,23 +68,9 @@ CREATE TABLE orders (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX orders_subject ON orders (subject_id) WHERE subject_id IS NOT NULL;
-
--- A cart is looked up in the orders by each of its names.
-CREATE INDEX orders_cart ON orders (cart_id) WHERE cart_id IS NOT NULL;
-
-CREATE INDEX orders_session ON orders (session_id) WHERE session_id IS NOT NULL;
-
-CREATE INDEX orders_checkout ON orders (checkout_id) WHERE checkout_id IS NOT NULL;
-
--- A cart with an id of its own has only those of its session's and checkouts' orders that name no cart, which are few.
-CREATE INDEX orders_cartless_session ON orders (session_id) WHERE cart_id IS NULL AND session_id IS NOT NULL;
-
-CREATE INDEX orders_cartless_checkout ON orders (checkout_id) WHERE cart_id IS NULL AND checkout_id IS NOT NULL;
-
 CREATE TABLE order_lines (
-    order_id text COLLATE "C",
-    line_no integer,
+    order_id text COLLATE "C" NOT NULL,
+    line_no integer NOT NULL,
     sku text,
     name text,
     category text,
@@ -97,25 +82,23 @@ CREATE TABLE order_lines (
     total_minor bigint,
     cost_minor bigint,
     margin_minor bigint,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (order_id, line_no)
+    set_by uuid NOT NULL
 );
 
 CREATE TABLE order_refunds (
-    order_id text COLLATE "C",
-    event_id uuid,
+    order_id text COLLATE "C" NOT NULL,
+    event_id uuid NOT NULL,
     refunded_at timestamptz NOT NULL,
     source text NOT NULL,
     amount_minor bigint NOT NULL,
     currency text NOT NULL,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (order_id, event_id)
+    set_by uuid NOT NULL
 );
 
 -- Carts that have an id of their own, those that are a session's, and those that are a checkout's: two of them may have the
 -- same text for a name. Their names have the database's collation, which functions over them have too.
 CREATE TABLE carts (
-    cart_id text PRIMARY KEY,
+    cart_id text NOT NULL,
     subject_id uuid,
     session_id text,
     checkout_id text,
@@ -132,33 +115,28 @@ CREATE TABLE carts (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX carts_session ON carts (session_id) WHERE session_id IS NOT NULL;
+CREATE TABLE session_carts (LIKE carts);
 
-CREATE INDEX carts_subject ON carts (subject_id) WHERE subject_id IS NOT NULL;
-
-CREATE TABLE session_carts (LIKE carts INCLUDING ALL);
-
-CREATE TABLE checkout_carts (LIKE carts INCLUDING ALL);
+CREATE TABLE checkout_carts (LIKE carts);
 
 CREATE TABLE cart_lines (
-    cart_id text,
-    line_no integer,
+    cart_id text NOT NULL,
+    line_no integer NOT NULL,
     sku text NOT NULL,
     name text,
     category text,
     quantity numeric NOT NULL,
     currency text,
     value_minor bigint,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (cart_id, line_no)
+    set_by uuid NOT NULL
 );
 
-CREATE TABLE session_cart_lines (LIKE cart_lines INCLUDING ALL);
+CREATE TABLE session_cart_lines (LIKE cart_lines);
 
-CREATE TABLE checkout_cart_lines (LIKE cart_lines INCLUDING ALL);
+CREATE TABLE checkout_cart_lines (LIKE cart_lines);
 
 CREATE TABLE sessions (
-    session_id text PRIMARY KEY,
+    session_id text NOT NULL,
     subject_id uuid,
     viewed_at timestamptz,
     carted_at timestamptz,
@@ -167,14 +145,11 @@ CREATE TABLE sessions (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX sessions_subject ON sessions (subject_id) WHERE subject_id IS NOT NULL;
-
 CREATE TABLE session_products (
-    session_id text,
-    product_no integer,
+    session_id text NOT NULL,
+    product_no integer NOT NULL,
     sku text NOT NULL,
     viewed_at timestamptz,
     carted_at timestamptz,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (session_id, product_no)
+    set_by uuid NOT NULL
 );

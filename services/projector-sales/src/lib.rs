@@ -19,7 +19,7 @@
 //! | [`folds`] | pure: the facts of an order, a cart, a session to its rows |
 //! | `tables` | the derived tables and their rows' encoding |
 //! | `sql/schema.sql` | the tables of a generation |
-//! | `sql/indexes.sql` | the indexes of its facts, created once they are loaded |
+//! | `sql/row_indexes.sql`, `sql/indexes.sql` | the indexes of its facts, created once they are loaded, and of what is derived from them |
 //! | `sql/views.sql` | what analysts read, every column explained |
 
 pub mod folds;
@@ -54,6 +54,10 @@ impl ReadModel for Sales {
     }
 
     fn row_indexes_sql(&self) -> &'static str {
+        include_str!("../sql/row_indexes.sql")
+    }
+
+    fn indexes_sql(&self) -> &'static str {
         include_str!("../sql/indexes.sql")
     }
 
@@ -82,6 +86,21 @@ impl ReadModel for Sales {
             ("product_performance", &[]),
             ("product_sessions", &[]),
         ]
+    }
+
+    fn row_key(&self, view: &str) -> &'static [&'static str] {
+        match view {
+            "orders" => &["order_id"],
+            "order_lines" => &["order_id", "line_no"],
+            "order_refunds" => &["order_id", "event_id"],
+            "revenue" => &["day", "channel", "currency"],
+            "cart_contents" => &["cart_id", "named_by"],
+            "cart_lines" => &["cart_id", "named_by", "line_no"],
+            "sessions" => &["session_id"],
+            "session_products" => &["session_id", "product_no"],
+            "product_performance" => &["sku", "currency"],
+            _ => &["sku"],
+        }
     }
 
     fn fold_version(&self) -> u32 {

@@ -1,8 +1,7 @@
 -- Facts of bounded entities; what each column is stands with the code that writes them.
 CREATE TABLE entities (
-    kind text COLLATE "C",
-    key text COLLATE "C",
-    PRIMARY KEY (kind, key)
+    kind text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL
 );
 
 CREATE TABLE facts (
@@ -28,7 +27,7 @@ CREATE TABLE voids (
 CREATE INDEX voids_target ON voids (target);
 
 CREATE TABLE cases (
-    case_id text COLLATE "C" PRIMARY KEY,
+    case_id text COLLATE "C" NOT NULL,
     subject_id uuid,
     title text,
     priority text,
@@ -65,21 +64,18 @@ CREATE TABLE cases (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX cases_subject ON cases (subject_id) WHERE subject_id IS NOT NULL;
-
 CREATE TABLE case_spans (
-    case_id text COLLATE "C",
-    span_no integer,
+    case_id text COLLATE "C" NOT NULL,
+    span_no integer NOT NULL,
     status text NOT NULL,
     started_at timestamptz NOT NULL,
     ended_at timestamptz,
     length_min numeric,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (case_id, span_no)
+    set_by uuid NOT NULL
 );
 
 CREATE TABLE calls (
-    call_id text COLLATE "C" PRIMARY KEY,
+    call_id text COLLATE "C" NOT NULL,
     subject_id uuid,
     direction text,
     from_number text,
@@ -102,11 +98,9 @@ CREATE TABLE calls (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX calls_subject ON calls (subject_id) WHERE subject_id IS NOT NULL;
-
 CREATE TABLE call_legs (
-    call_id text COLLATE "C",
-    leg_no integer,
+    call_id text COLLATE "C" NOT NULL,
+    leg_no integer NOT NULL,
     leg_id text,
     queue text,
     agent_id text,
@@ -121,8 +115,7 @@ CREATE TABLE call_legs (
     duration_s numeric,
     transfer_to text,
     reason text,
-    set_by uuid NOT NULL,
-    PRIMARY KEY (call_id, leg_no)
+    set_by uuid NOT NULL
 );
 
 -- Threads: what each event tells of one, and which events are in one. `component` is a surrogate; voided events have none.
@@ -152,8 +145,6 @@ CREATE TABLE thread_facts (
 );
 
 CREATE INDEX thread_facts_component ON thread_facts (component, stamp) WHERE component IS NOT NULL;
-
-CREATE INDEX thread_facts_subject ON thread_facts (subject_id) WHERE subject_id IS NOT NULL;
 
 CREATE INDEX thread_facts_message ON thread_facts (message_key) WHERE message_key IS NOT NULL;
 
@@ -186,12 +177,6 @@ CREATE TABLE threads (
     set_by uuid NOT NULL
 );
 
-CREATE INDEX threads_id ON threads (thread_id);
-
-CREATE INDEX threads_subject ON threads (subject_id) WHERE subject_id IS NOT NULL;
-
-CREATE INDEX threads_unanswered ON threads (unanswered_since) WHERE unanswered_since IS NOT NULL;
-
 CREATE TABLE thread_waits (
     component bigint,
     wait_no integer,
@@ -212,9 +197,3 @@ CREATE TABLE thread_waits (
     answered_event_id uuid,
     PRIMARY KEY (component, wait_no)
 );
-
-CREATE INDEX thread_waits_ended ON thread_waits (ended_at);
-
-CREATE INDEX thread_waits_thread ON thread_waits (thread_id);
-
-CREATE INDEX thread_waits_subject ON thread_waits (subject_id) WHERE subject_id IS NOT NULL;

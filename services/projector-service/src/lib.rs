@@ -16,7 +16,7 @@
 //! | `load` | a log from its beginning, into empty tables |
 //! | `threads` | which messages are one thread, and the tables of threads |
 //! | `sql/schema.sql` | the tables of a generation |
-//! | `sql/indexes.sql` | the indexes of its facts, created once they are loaded |
+//! | `sql/row_indexes.sql`, `sql/indexes.sql` | the indexes of its facts, created once they are loaded, and of what is derived from them |
 //! | `sql/views.sql` | what analysts read, every column explained |
 //!
 //! A thread is not bounded by an id that its messages name: it is a component of messages, which merges with another one
@@ -74,6 +74,10 @@ impl ReadModel for Service {
     }
 
     fn row_indexes_sql(&self) -> &'static str {
+        include_str!("../sql/row_indexes.sql")
+    }
+
+    fn indexes_sql(&self) -> &'static str {
         include_str!("../sql/indexes.sql")
     }
 
@@ -100,6 +104,18 @@ impl ReadModel for Service {
             ("thread_waits", &[]),
             ("messages", &[]),
         ]
+    }
+
+    fn row_key(&self, view: &str) -> &'static [&'static str] {
+        match view {
+            "cases" => &["case_id"],
+            "case_spans" => &["case_id", "span_no"],
+            "calls" => &["call_id"],
+            "call_legs" => &["call_id", "leg_no"],
+            "threads" => &["thread_id"],
+            "thread_waits" => &["thread_id", "wait_no"],
+            _ => &["thread_id", "message_id", "set_by"],
+        }
     }
 
     fn fold_version(&self) -> u32 {

@@ -34,6 +34,10 @@ impl Load for Loading {
         self.facts.take_rows()
     }
 
+    fn row_bytes(&self) -> usize {
+        self.facts.row_bytes()
+    }
+
     fn held_bytes(&self) -> usize {
         self.threads.bytes()
     }

@@ -1,6 +1,8 @@
 //! Query parameters, read strictly: an unknown or repeated one is a fault, not a silence, and all faults of a request are
 //! answered at once.
 
+use domain::nearest::nearest;
+
 use crate::problem::{Fault, Kind, Problem};
 
 /// The parameters of a request, taken one by one.
@@ -78,21 +80,26 @@ impl Params {
 
     /// All taken: what is left over is unknown here.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        self.finish_with("is no parameter of this path")
+        self.finish_with(|_| "is no parameter of this path".to_owned())
     }
 
-    /// The same, saying which parameters there are.
+    /// The same, saying which parameters there are, and which of them a misspelt one may have meant.
     pub(crate) fn finish_naming(self, what: &str, known: &[&str]) -> Result<(), Problem> {
-        self.finish_with(&format!("is no parameter of this {what}; there are {}", known.join(", ")))
+        let all = known.join(", ");
+        self.finish_with(|name| {
+            let hint = nearest(name, known.iter().copied());
+            let hint = hint.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+            format!("is no parameter of this {what}{hint}; there are {all}")
+        })
     }
 
-    fn finish_with(mut self, says: &str) -> Result<(), Problem> {
+    fn finish_with(mut self, says: impl Fn(&str) -> String) -> Result<(), Problem> {
         let mut unknown: Vec<String> =
             std::mem::take(&mut self.given).into_iter().map(|(name, _)| clip(&name)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         for name in unknown {
-            let detail = format!("{name} {says}");
+            let detail = format!("{name} {}", says(&name));
             self.fault("unknown_parameter", &name, detail);
         }
         if self.faults.is_empty() {
@@ -141,6 +148,14 @@ mod tests {
         let codes: Vec<_> = p.faults.iter().map(|f| f.code).collect();
         assert_eq!(codes, ["out_of_range", "bad_time", "repeated_parameter"]);
         assert!(p.finish().is_err());
+        let Err(problem) =
+            params(&[("curency", "EUR"), ("nonsense", "1")]).finish_naming("report", &["currency", "limit"])
+        else {
+            panic!("both are unknown");
+        };
+        let said = format!("{problem:?}");
+        assert!(said.contains("curency is no parameter of this report (did you mean currency?); there are"), "{said}");
+        assert!(said.contains("nonsense is no parameter of this report; there are currency, limit"), "{said}");
         let mut p = params(&[("position", "")]);
         assert_eq!(p.take_filled("position"), None);
         assert!(p.finish().is_err(), "an empty position is not none");

@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::demo::{SEED, SMALL_EVENTS};
 use crate::failure::{Exit, OrExit, Outcome};
+use crate::up::running;
 
 /// The variable that names the configuration file.
 const CONFIG_VARIABLE: &str = "RAPPORT_CONFIG";
@@ -24,12 +25,22 @@ Every setting is a flag, a variable RAPPORT_<NAME> and a line of rapport.toml; `
 Exit codes: 0 done, 1 a difference or a failed check, 64 usage, 65 bad input, 69 something needed is not reachable,
 75 try again later, 78 configuration, 130 interrupted by Ctrl-C.";
 
+/// Faults and warnings that an import shows where nothing else is said.
+const SHOWN: u64 = 100;
+
 /// Every touchpoint of a customer, once, in order, in one place.
 #[derive(Debug, Parser)]
 #[command(name = "rapport", version, after_help = SETTINGS_HELP, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Command {
+    /// Whether it is a part of what runs, and so says itself where it is to be found.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Collector | Self::Projector { .. } | Self::Query)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,7 +89,8 @@ Examples:
   rapport import ~/Maildir --mapping mail.toml
 
 Prints how many events were new, known and rejected, and for each rejected row its line, column and the reason; the rest
-goes in. Exit code 65 if anything was rejected.")]
+goes in. What the collector warns of goes in too and is shown in the same way. A dry run has known events checked as
+well, and shows the first event that the mapping makes. Exit code 65 if anything was rejected.")]
     Import(ImportArgs),
 
     /// Load a company that does not exist: eighteen months of visits, orders, calls, mails and cases
@@ -99,6 +111,21 @@ position and three things worth looking at, once all three read models are there
     /// Read the log
     #[command(subcommand)]
     Log(LogCommand),
+
+    /// Fold the log anew into a generation beside the live one, compare the two and swap it in
+    #[command(after_help = "\
+Examples:
+  rapport replay sales --dry-run
+  rapport replay sales
+
+A projector of this version builds it; interrupted, the same command goes on with it. One of the same definition must be
+identical to the live one; where it is of another (a new version, other fold settings), what differs is shown and has to
+be agreed to, here or by --yes. Exit code 1: it differs and was not swapped in.")]
+    Replay(ReplayArgs),
+
+    /// Build, compare, swap in, ask back and drop generations of a read model: the steps of a replay one by one
+    #[command(subcommand)]
+    Generation(GenerationCommand),
 
     /// Compute the digest of a read model: equal sets of events give equal digests
     #[command(after_help = "Examples:\n  rapport digest sales\n  rapport digest customer360 --json | jq -r .digest")]
@@ -142,6 +169,17 @@ pub(crate) enum Model {
     Sales,
     Service,
     Customer360,
+}
+
+impl Model {
+    /// As it is typed, and as its schema is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sales => "sales",
+            Self::Service => "service",
+            Self::Customer360 => "customer360",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -201,9 +239,12 @@ pub(crate) struct ImportArgs {
     /// The collector's address [default: the local one, by port_base]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Map, look up and check everything, and append nothing
+    /// Map, look up and check everything, show the first event, and append nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// How many faults and warnings to show, 0 for none; those beyond are counted by reason
+    #[arg(long, value_name = "N", default_value_t = SHOWN)]
+    pub(crate) show: u64,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -249,6 +290,67 @@ pub(crate) struct DigestArgs {
     pub(crate) generation: Option<i32>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Which read model
+    pub(crate) model: Model,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Swap it in even where it differs from the live one
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerationArgs {
+    /// Which read model
+    pub(crate) model: Model,
+    /// Which generation [default: the one that is being built, else the newest beside the live one]
+    #[arg(long)]
+    pub(crate) generation: Option<i32>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerationCommand {
+    /// List the generations: which is live, how far each has come, who folds it
+    #[command(after_help = "Example:\n  rapport generation list sales")]
+    List {
+        /// Which read model [default: all]
+        model: Option<Model>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Build a generation by this version's definition beside the live one, or go on with one that is being built
+    #[command(after_help = "Example:\n  rapport generation build sales")]
+    Build(GenerationArgs),
+    /// Compare digests with the live generation, both at one position: identical, or the first rows that differ
+    #[command(after_help = "Example:\n  rapport generation verify sales")]
+    Verify(GenerationArgs),
+    /// Show the rows that differ from the live generation, and the events behind each
+    #[command(after_help = "Example:\n  rapport generation diff sales --rows 50")]
+    Diff {
+        #[command(flatten)]
+        args: GenerationArgs,
+        /// How many rows of each view are shown
+        #[arg(long, default_value_t = 20)]
+        rows: u32,
+    },
+    /// Make a generation the live one, in one transaction, once it has caught up
+    #[command(after_help = "Example:\n  rapport generation swap sales")]
+    Swap(GenerationArgs),
+    /// Go back to the generation that was live before
+    #[command(after_help = "Example:\n  rapport generation rollback sales")]
+    Rollback(GenerationArgs),
+    /// Remove a generation that is not live
+    #[command(after_help = "Example:\n  rapport generation drop sales --generation 2")]
+    Drop(GenerationArgs),
 }
 
 #[derive(Debug, Args)]
@@ -389,6 +491,15 @@ impl SettingFlags {
         let file = named.or_else(|| usual.exists().then(|| usual.to_owned()));
         let config = Config::load(self.values.clone(), environment(), file.as_deref()).or_exit(Exit::Configuration)?;
         check(&config).or_exit(Exit::Configuration)?;
+        Ok(config)
+    }
+
+    /// The same, and where nobody says where the services are, there where this data directory's are running now.
+    pub(crate) fn load_beside_running(&self) -> Outcome<Config> {
+        let mut config = self.load()?;
+        if let Some(note) = running(Path::new(config.text("data_dir"))) {
+            config.follow(&note).or_exit(Exit::Configuration)?;
+        }
         Ok(config)
     }
 

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
-    let config = flags.load()?;
+    let config = if cli.command.is_service() { flags.load()? } else { flags.load_beside_running()? };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Unavailable)?;
     let result = runtime.block_on(async {
         match cli.command {
@@ -65,6 +65,8 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
             Command::Demo(args) => Box::pin(demo::run(&config, &args)).await,
             Command::Status(output) => Box::pin(ops::status(&config, output)).await,
             Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
+            Command::Replay(args) => Box::pin(ops::replay(&config, args)).await,
+            Command::Generation(command) => Box::pin(ops::generation(&config, command)).await,
             Command::Digest(args) => Box::pin(ops::digest(&config, &args)).await,
             Command::Report(args) => Box::pin(ops::report(&config, &args)).await,
             Command::Rejected(command) => Box::pin(ops::rejected(&config, &command)).await,

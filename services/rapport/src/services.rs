@@ -221,7 +221,7 @@ fn stopped(error: ProjectorError) -> Failure {
 }
 
 /// When an identifier is a hub.
-fn hub_limits(config: &Config) -> Outcome<HubLimits> {
+pub(crate) fn hub_limits(config: &Config) -> Outcome<HubLimits> {
     let limits = HubLimits::default().with(config.list("hub_limits"));
     limits.map_err(|sentence| Failure::new(Exit::Configuration, format_args!("the setting hub_limits: {sentence}")))
 }

@@ -118,8 +118,9 @@ async fn results_stand_in_order_with_the_reasons() {
         Event::new("com.acme.custom", "c").data("any", json!([1, {"deep": 2.50}])).json().to_string(),
         "17".to_owned(),
         Event::case_opened("d").identifiers("fax:1,email:no-reply@x.example,phone:12").json().to_string(),
+        Event::new("io.rapport.oder.placed", "e").subject("ann").json().to_string(),
     ];
-    let expected = json!({"accepted": 3, "rejected": 2, "results": [
+    let expected = json!({"accepted": 4, "rejected": 2, "results": [
         {"id": "a", "status": "accepted"},
         {"id": "b", "status": "rejected", "errors": [{"code": "missing_field", "pointer": "/data/order_id", "detail": "~order_id"}]},
         {"id": "c", "status": "accepted"},
@@ -128,6 +129,9 @@ async fn results_stand_in_order_with_the_reasons() {
             {"code": "identifier_not_understood", "pointer": "/identifiers"},
             {"code": "placeholder_dropped", "pointer": "/identifiers"},
             {"code": "identifier_not_understood", "pointer": "/identifiers"}]},
+        {"id": "e", "status": "accepted", "warnings": [
+            {"code": "unknown_type", "pointer": "/type", "detail": "~did you mean order.placed?"},
+            {"code": "unknown_subject", "pointer": "/subject", "detail": "~kind:value"}]},
     ]});
     let body = batch(&events);
     let answer =
@@ -136,7 +140,7 @@ async fn results_stand_in_order_with_the_reasons() {
 
     let position = Position::parse(answer.position.as_deref().expect("a position")).expect("a token");
     let records = collector.records().await;
-    assert_eq!(records.len(), 3);
+    assert_eq!(records.len(), 4);
     for record in &records {
         assert!(position.next[&record.partition] > record.offset, "the position is behind all that was appended");
         assert!(position.first[&record.partition] <= record.offset);

@@ -34,6 +34,10 @@ impl ReadModel for Few {
         Sales.row_indexes_sql()
     }
 
+    fn indexes_sql(&self) -> &'static str {
+        Sales.indexes_sql()
+    }
+
     fn load(&self) -> Option<Self::Load> {
         Some(Facts::default())
     }
@@ -48,6 +52,10 @@ impl ReadModel for Few {
 
     fn digested(&self) -> &'static [(&'static str, &'static [&'static str])] {
         Sales.digested()
+    }
+
+    fn row_key(&self, view: &str) -> &'static [&'static str] {
+        Sales.row_key(view)
     }
 
     fn fold_version(&self) -> u32 {

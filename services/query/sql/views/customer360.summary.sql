@@ -30,7 +30,7 @@ SELECT
 -- columns for nearly never true, and would then work out all customers to sort them.
 FROM (
     SELECT subject_id AS customer_id, first_seen_at
-    FROM customer360.subjects
+    FROM backbone.customer360_every_subject
     WHERE CASE WHEN customer_id = subject_id THEN true END
 ) AS c
 CROSS JOIN LATERAL (

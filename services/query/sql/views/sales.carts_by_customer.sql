@@ -11,7 +11,7 @@ FROM (
     UNION ALL
     SELECT c.cart_id, c.named_by, c.subject_id
     FROM sales.cart_contents AS c
-    WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = c.subject_id)
+    WHERE NOT EXISTS (SELECT FROM backbone.customer360_every_subject AS s WHERE s.subject_id = c.subject_id)
 ) AS w
 JOIN sales.carts AS c ON c.cart_id = w.cart_id AND c.named_by = w.named_by;
 

@@ -10,7 +10,7 @@ FROM (
     UNION ALL
     SELECT o.order_id, o.subject_id, o.channel, o.placed_at, o.cancelled_at, o.subject_id
     FROM sales.orders AS o
-    WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id)
+    WHERE NOT EXISTS (SELECT FROM backbone.customer360_every_subject AS s WHERE s.subject_id = o.subject_id)
 ) AS o
 JOIN sales.order_lines AS l ON l.order_id = o.order_id;
 

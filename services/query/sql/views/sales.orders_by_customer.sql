@@ -21,7 +21,7 @@ FROM (
         UNION ALL
         SELECT o.order_id, o.placed_at, o.subject_id
         FROM sales.orders AS o
-        WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id)
+        WHERE NOT EXISTS (SELECT FROM backbone.customer360_every_subject AS s WHERE s.subject_id = o.subject_id)
     ) AS o
 ) AS w
 JOIN sales.orders AS o ON o.order_id = w.order_id;

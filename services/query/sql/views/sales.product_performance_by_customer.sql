@@ -28,7 +28,7 @@ FROM (
         FROM sales.order_lines AS l
         JOIN sales.orders AS o ON o.order_id = l.order_id
         WHERE o.placed_at IS NOT NULL AND o.cancelled_at IS NULL
-            AND NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = o.subject_id)
+            AND NOT EXISTS (SELECT FROM backbone.customer360_every_subject AS s WHERE s.subject_id = o.subject_id)
     ) AS bought
     WHERE sku IS NOT NULL
     GROUP BY sku, customer_id

@@ -12,7 +12,7 @@ FROM (
     UNION ALL
     SELECT k.*, k.subject_id
     FROM service.cases AS k
-    WHERE NOT EXISTS (SELECT FROM customer360.subjects AS s WHERE s.subject_id = k.subject_id)
+    WHERE NOT EXISTS (SELECT FROM backbone.customer360_every_subject AS s WHERE s.subject_id = k.subject_id)
 ) AS k;
 
 COMMENT ON VIEW service.cases_by_customer IS 'Cases with the customer each belongs to today. A case with merged_into became part of another and belongs in no count.';

@@ -12,6 +12,7 @@ mod statement;
 
 use std::time::Duration;
 
+use domain::nearest::nearest;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row};
 use tokio::time::Instant;
@@ -107,8 +108,20 @@ async fn find(snapshot: &mut Snapshot, name: &str) -> Result<Report, Problem> {
         let detail = format!("no live generation of {}; is its projector running?", missing.join(", "));
         return Err(Problem::new(Kind::ModelsNotReady, detail).with("models", json!(missing)).at(token));
     }
-    let detail = format!("there is no report of that name; there are {}", names.join(", "));
+    let hint = near(name, &names).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+    let detail = format!("there is no report of that name{hint}; there are {}", names.join(", "));
     Err(Problem::new(Kind::NoSuchReport, detail).with("reports", json!(names)).at(token))
+}
+
+/// The report that a misspelt name may have meant, by the whole of it or, where its model is missing or another one, by
+/// that of its view.
+fn near<'a>(name: &str, names: &'a [String]) -> Option<&'a str> {
+    let view_of = |name: &'a String| name.split_once('.').map_or(name.as_str(), |(_, view)| view);
+    nearest(name, names.iter().map(String::as_str)).or_else(|| {
+        let view = name.split_once('.').map_or(name, |(_, view)| view);
+        let meant = nearest(view, names.iter().map(view_of))?;
+        names.iter().find(|name| view_of(name) == meant).map(String::as_str)
+    })
 }
 
 fn format(params: &mut Params) -> Format {
@@ -241,6 +254,22 @@ fn document(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_report_is_told_the_nearest() {
+        let names = ["sales.orders", "sales.revenue", "service.cases"].map(str::to_owned);
+        for (name, meant) in [
+            ("sales.oders", Some("sales.orders")),
+            ("sale.orders", Some("sales.orders")),
+            ("orders", Some("sales.orders")),
+            ("revenu", Some("sales.revenue")),
+            ("service.orders", Some("sales.orders")),
+            ("sales.nonsense", None),
+            ("", None),
+        ] {
+            assert_eq!(near(name, &names), meant, "{name}");
+        }
+    }
 
     #[test]
     fn formats() {

@@ -110,6 +110,10 @@ async fn what_is_no_report_is_said_with_what_there_is() {
     let (world, position) = world_of_orders().await;
     for (path, status, problem, says) in [
         ("sales.nonsense", 404, "no-such-report", "sales.orders"),
+        ("sales.oders", 404, "no-such-report", "(did you mean sales.orders?)"),
+        ("orders", 404, "no-such-report", "(did you mean sales.orders?)"),
+        ("sales.orders?curency=EUR", 400, "malformed-parameter", "(did you mean currency?)"),
+        ("sales.orders?limits=1", 400, "malformed-parameter", "(did you mean limit?)"),
         ("pg_catalog.pg_authid", 404, "no-such-report", "sales.orders"),
         ("sales.orders%22;%20DROP%20TABLE%20x", 404, "no-such-report", "sales.orders"),
         ("sales_g1.facts", 404, "no-such-report", "sales.orders"),

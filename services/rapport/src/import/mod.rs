@@ -18,6 +18,7 @@
 //! | `program`, `moment` | the jq program and its functions for money and dates |
 //! | `ahead` | what is read ahead, bounded in bytes |
 //! | `known` | which events customer360 has already |
+//! | `tally` | how many came to what, and what of it is written out |
 //! | `run` | the command |
 
 mod ahead;
@@ -33,6 +34,7 @@ mod program;
 mod rows;
 mod run;
 mod source;
+mod tally;
 
 pub(crate) use lines::{Line, Lines};
 pub(crate) use run::run;

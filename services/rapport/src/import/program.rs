@@ -27,7 +27,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Compiles jq; the error says what is wrong and in which line of the program.
+    /// Compiles jq; the error says what is wrong and where in the program.
     pub(crate) fn compile(code: &str) -> Result<Self, String> {
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let loader = Loader::new(defs);
@@ -101,8 +101,10 @@ fn list<'a>(code: &'a str, faults: impl Iterator<Item = Vec<Spot<'a>>>) -> Strin
     let lines = faults.flatten().map(|(at, detail)| {
         // An empty rest is the end of the program.
         let offset = if at.is_empty() { code.len() } else { load::span(code, at).start.min(code.len()) };
-        let line = code.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count() + 1;
-        format!("line {line} of the program: {detail}")
+        let before = code.get(..offset).unwrap_or(code);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("line {line} of the program, column {column}: {detail}")
     });
     lines.collect::<Vec<_>>().join("; ")
 }
@@ -221,8 +223,13 @@ mod tests {
         check("error(\"no such customer\")", "null", Err("no such customer"));
         check("halt", "null", Err("halt"));
         check(".a | tonumber", r#"{"a": "x"}"#, Err("x"));
-        check("{\n a: foo(1)\n}", "null", Err("line 2 of the program: there is no function `foo` of 1 arguments"));
-        check("{ a: ", "null", Err("of the program: expected"));
+        check(
+            "{\n a: foo(1)\n}",
+            "null",
+            Err("line 2 of the program, column 5: there is no function `foo` of 1 arguments"),
+        );
+        check("\"ä\" | foo", "null", Err("line 1 of the program, column 7: there is no function `foo`"));
+        check("{ a: ", "null", Err("line 1 of the program, column 6: expected"));
         check("range(infinite)", "null", Err("more than 10000 events"));
     }
 }

@@ -1,7 +1,8 @@
 use domain::position::Offsets;
 use domain::{Namespace, Position};
 use projection::digest::{self, ModelDigest};
-use projection::{ReadModel, generation, positions};
+use projection::generation::State;
+use projection::{ReadModel, compare, generation, positions};
 use projector_customer360::Customer360;
 use serde_json::json;
 use service_kit::Config;
@@ -34,21 +35,31 @@ impl services::WithModel for Computing<'_> {
     async fn run<M: ReadModel>(self, model: M) -> Outcome {
         let Self { args, database } = self;
         let name = model.name();
-        let live = match generation::find_live(database, name).await {
-            Ok(live) => live,
+        let listed = match generation::list(database, name).await {
+            Ok(listed) => listed,
             // No projector has ever run on this database.
-            Err(error) if is_undefined(&error) => None,
+            Err(error) if is_undefined(&error) => Vec::new(),
             Err(error) => return Err(error).or_exit(Exit::Unavailable),
         };
-        let Some(live) = live else {
+        let Some(live) = listed.iter().find(|l| l.state == State::Live) else {
             let sentence = format_args!("{name} has no live generation; has its projector run on this database?");
             return Err(Failure::new(Exit::Unavailable, sentence));
         };
-        if let Some(wanted) = args.generation.filter(|wanted| *wanted != live.number) {
-            let sentence = format_args!("{name} has no generation {wanted}; the live one is {}", live.number);
+        let wanted = args.generation.unwrap_or(live.generation.number);
+        let Some(found) = listed.iter().find(|l| l.generation.number == wanted && l.is_loaded) else {
+            let live = live.generation.number;
+            let sentence = format_args!("{name} has no generation {wanted} that is built; the live one is {live}");
             return Err(Failure::new(Exit::BadInput, sentence));
-        }
-        let (computed, position) = steady(database, &model).await?;
+        };
+        let number = found.generation.number;
+        let (computed, position) = if found.state == State::Live {
+            steady(database, &model).await?
+        } else {
+            let (computed, at) =
+                compare::digest_of(database, &model, &found.generation).await.or_exit(Exit::Unavailable)?;
+            let log_id = positions::log_id(database).await.or_exit(Exit::Unavailable)?;
+            (computed, log_id.map(|id| Position::new(id, at)))
+        };
         if args.output.json {
             let views: Vec<_> = computed
                 .views
@@ -57,7 +68,7 @@ impl services::WithModel for Computing<'_> {
                 .collect();
             let token = position.as_ref().map(Position::token);
             say::json(
-                &json!({"model": name, "generation": live.number, "position": token, "views": views, "digest": computed.digest}),
+                &json!({"model": name, "generation": number, "position": token, "views": views, "digest": computed.digest}),
             );
             return Ok(());
         }
@@ -66,7 +77,7 @@ impl services::WithModel for Computing<'_> {
             computed.views.iter().map(|v| vec![v.view.clone(), v.count.to_string(), format!("{:032x}", v.sum)]),
         );
         say::table(&rows);
-        say::line(format_args!("\n{name} generation {} {}", live.number, computed.digest));
+        say::line(format_args!("\n{name} generation {} {}", number, computed.digest));
         if let Some(position) = position {
             say::line(format_args!("position {}", position.token()));
         }

@@ -7,11 +7,13 @@
 //! | `rejected`, `dead_letters` | what was refused, and why |
 //! | `report` | the reports of the query service |
 //! | `doctor` | whether Kafka, PostgreSQL and this machine are as they should be |
+//! | `generations` | replays, and their steps one by one |
 //! | `digest` | one digest a view and one for the model |
 
 mod dead_letters;
 mod digest;
 mod doctor;
+mod generations;
 mod log_read;
 mod rejected;
 mod report;
@@ -33,6 +35,7 @@ use crate::say;
 pub(crate) use dead_letters::dead_letters;
 pub(crate) use digest::digest;
 pub(crate) use doctor::doctor;
+pub(crate) use generations::{generation, replay};
 pub(crate) use log_read::log_read;
 pub(crate) use rejected::rejected;
 pub(crate) use report::report;

@@ -51,6 +51,15 @@ pub(crate) async fn report(config: &Config, args: &ReportArgs) -> Outcome {
     }
 }
 
+/// Characters of a line of the list of reports.
+const LIST_CHARS_MAX: usize = 100;
+
+/// What stands before a line that goes on with a title, and before a report's parameters.
+const LIST_INDENT: &str = "    ";
+
+/// What stands before a line that goes on with parameters: they stand below each other.
+const PARAMETER_INDENT: &str = "            ";
+
 /// An answer, read whole.
 struct Answer {
     body: String,
@@ -66,18 +75,45 @@ async fn list(client: &Client, base: &str, format: ReportFormat) -> Outcome {
         return Err(Failure::new(Exit::BadInput, "the list of reports is a table or JSON; name a report for CSV"));
     }
     let document: Value = serde_json::from_str(&answer.body).or_exit(Exit::Unavailable)?;
-    let mut rows = vec![["report", "parameters", "says"].map(str::to_owned).to_vec()];
-    for report in document["reports"].as_array().into_iter().flatten() {
-        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-        let parameters = report["parameters"].as_array().map_or(0, Vec::len);
-        rows.push(vec![text("name"), parameters.to_string(), text("title")]);
-    }
-    if rows.len() == 1 {
+    let text = listed(&document);
+    if text.is_empty() {
         say::note(format_args!("no report yet: they come with the first start of the projectors"));
         return Ok(());
     }
-    say::table(&rows);
-    Ok(())
+    said(&text)
+}
+
+/// The reports for people: each name with what it says, and below it the parameters as `--param` takes them.
+fn listed(document: &Value) -> String {
+    let mut text = String::new();
+    for report in document["reports"].as_array().into_iter().flatten() {
+        let of = |name: &str| report[name].as_str().unwrap_or_default();
+        let title = of("title").split_whitespace().map(str::to_owned);
+        wrap(&mut text, std::iter::once(of("name").to_owned() + " ").chain(title), LIST_INDENT);
+        let parameters = report["parameters"].as_array().into_iter().flatten();
+        let parameters = parameters.filter_map(|parameter| Some(format!("{}=", parameter["name"].as_str()?)));
+        wrap(&mut text, std::iter::once(LIST_INDENT.to_owned() + "--param").chain(parameters), PARAMETER_INDENT);
+    }
+    text
+}
+
+/// Appends the words in lines of at most [`LIST_CHARS_MAX`] characters, those after the first with `indent` before them.
+fn wrap(text: &mut String, words: impl Iterator<Item = String>, indent: &str) {
+    let mut width = 0;
+    for word in words {
+        let chars = word.chars().count();
+        if width > 0 && width + 1 + chars > LIST_CHARS_MAX {
+            text.push('\n');
+            text.push_str(indent);
+            width = indent.len();
+        } else if width > 0 {
+            text.push(' ');
+            width += 1;
+        }
+        text.push_str(&word);
+        width += chars;
+    }
+    text.push('\n');
 }
 
 /// The path's segments and the parameters, encoded.
@@ -182,6 +218,8 @@ fn cell(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -194,6 +232,25 @@ mod tests {
         check("http://h:1", "http://h:1/api/v1/reports/sales.orders%2F..%2Fx?channel=a%26b%3Dc+d");
         check("http://h:1/rapport/", "http://h:1/rapport/api/v1/reports/sales.orders%2F..%2Fx?channel=a%26b%3Dc+d");
         assert!(address("127.0.0.1:7072", std::iter::empty(), &[]).is_err());
+    }
+
+    #[test]
+    fn the_list_names_parameters_as_they_are_passed() {
+        let names: Vec<_> = (0..30).map(|n| json!({"name": format!("column_{n}")})).collect();
+        let document = json!({"reports": [
+            {"name": "sales.orders", "title": "Orders: one row an order", "parameters": [{"name": "at"}, {"name": "limit"}]},
+            {"name": "sales.wide", "title": "many words ".repeat(20), "parameters": names},
+        ]});
+        let text = listed(&document);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..2], ["sales.orders  Orders: one row an order", "    --param at= limit="]);
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
+        for n in 0..30 {
+            assert!(text.split_whitespace().any(|word| word == format!("column_{n}=")), "{text}");
+        }
+        let going_on = lines.iter().find(|line| line.contains("column_12=")).expect("it is listed");
+        assert!(going_on.starts_with("            column_"), "{text}");
+        assert_eq!(listed(&json!({"reports": []})), "");
     }
 
     #[test]

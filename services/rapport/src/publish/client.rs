@@ -136,9 +136,10 @@ impl Client {
 
     fn given_up(&self, reason: &str) -> Failure {
         let (url, seconds) = (&self.url, self.patience.as_secs());
+        let kept = if self.validate_only { "nothing was appended" } else { "what was accepted is kept" };
         Failure::new(
             Exit::TryAgain,
-            format_args!("{url} took nothing for {seconds} s ({reason}); what was accepted is kept: run it again"),
+            format_args!("{url} took nothing for {seconds} s ({reason}); {kept}: run it again"),
         )
     }
 

@@ -6,6 +6,9 @@
 //! Ctrl-C or a closed terminal: the services, then Kafka and PostgreSQL; a second Ctrl-C: at once
 //! ```
 //!
+//! `run/up.toml` in the data directory says where the services are while any of them runs: commands in another terminal
+//! find them by it.
+//!
 //! Every child has a process group of its own (Ctrl-C reaches only us) and a pid file, so that the next run ends what a
 //! `kill -9` of this one leaves.
 
@@ -16,7 +19,7 @@ mod screen;
 mod servers;
 mod watch;
 
-pub(crate) use places::ports;
+pub(crate) use places::{ports, running};
 
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
@@ -86,10 +89,12 @@ pub(crate) async fn run(config: &Config, flags: &SettingFlags, args: UpArgs) -> 
 
 struct DataDir {
     path: PathBuf,
+    /// Before the lock: it is gone when the next run may begin.
+    _note: places::Note,
     lock: DataDirLock,
 }
 
-/// The data directory is ours, nothing of an earlier run is left, and the ports are free.
+/// The data directory is ours, nothing of an earlier run is left, the ports are free, and it is noted which they are.
 async fn prepare(config: &Config, screen: &Screen) -> Outcome<DataDir> {
     let path = Path::new(config.text("data_dir"));
     // What people have said and bought lies in it: nobody else on this machine may look.
@@ -107,7 +112,8 @@ async fn prepare(config: &Config, screen: &Screen) -> Outcome<DataDir> {
             return Err(stack(StackError::PortTaken { name, port }));
         }
     }
-    Ok(DataDir { path, lock })
+    let note = places::Note::write(config, &path)?;
+    Ok(DataDir { path, _note: note, lock })
 }
 
 /// An error of the local stack as the end of the command.

@@ -1,7 +1,44 @@
+use std::path::{Path, PathBuf};
+
 use service_kit::Config;
 
 use super::child::SERVICES;
 use super::screen::Screen;
+use crate::failure::{Exit, Failure, Outcome};
+
+/// Where a data directory's run says where its services are, for commands in another terminal.
+fn note_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("run").join("up.toml")
+}
+
+/// The note of what runs now for a data directory. One that is left by a run that was killed counts for as long as any
+/// of its processes goes on.
+pub(crate) fn running(data_dir: &Path) -> Option<PathBuf> {
+    let path = note_path(data_dir);
+    (path.is_file() && local_stack::is_running(data_dir)).then_some(path)
+}
+
+/// The note while it holds; dropping it takes it away.
+pub(super) struct Note(PathBuf);
+
+impl Note {
+    /// Writes it in one step: nobody reads a half.
+    pub(super) fn write(config: &Config, data_dir: &Path) -> Outcome<Self> {
+        let path = note_path(data_dir);
+        let written = path.with_extension("toml.new");
+        std::fs::write(&written, config.places())
+            .and_then(|()| std::fs::rename(&written, &path))
+            .map_err(|e| Failure::new(Exit::Unavailable, format_args!("{} cannot be written: {e}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        // The next run overwrites one that stays, and nobody follows it once nothing runs.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 /// The ports of this machine that will be listened on, and by whom.
 pub(crate) fn ports(config: &Config) -> Vec<(&'static str, u16)> {

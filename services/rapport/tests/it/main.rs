@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use local_stack::{PidFile, StopSignal};
 use rustix::process::{Pid, Signal, kill_process};
 
 const ORDERS: &str = "Order ID,Order Date,Customer ID,Product ID,Product Name,Category,Quantity,Sales,Profit\n";
@@ -117,6 +118,63 @@ fn exit_codes() {
     check(&["doctor", "--json"], &nowhere, 69, "\"state\": \"unreachable\"");
     check(&["log", "read", "--from", "yesterday"], &nowhere, 65, "RFC 3339");
     check(&["log", "read", "--subject", "ann"], &nowhere, 65, "kind:value");
+}
+
+/// What runs for a data directory notes where; a process of this test's own stands for it.
+#[test]
+fn commands_find_what_runs_beside_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let said = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = rapport(arguments, variables, dir.path());
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let run = dir.path().join(".rapport/run");
+    std::fs::create_dir_all(&run).expect("made");
+    std::fs::write(run.join("up.toml"), "bind = \"127.0.0.1\"\nport_base = \"1024\"\n").expect("written");
+    assert!(said(&["config"], &[]).contains("127.0.0.1:7074"), "nothing runs: the note is an old one");
+
+    let child = Running::start(Command::new("sleep").arg("600"));
+    let noted = PidFile::write(&dir.path().join(".rapport"), "query", child.0.id(), StopSignal::Terminate);
+    let noted = noted.expect("written");
+    let config = said(&["config"], &[]);
+    assert!(config.contains("127.0.0.1:1028") && config.contains("what runs now, .rapport/run/up.toml"), "{config}");
+    for command in [&["report"][..], &["report", "sales.orders"]] {
+        let answer = said(command, &[]);
+        assert!(answer.contains("http://127.0.0.1:1026"), "{answer}");
+    }
+    // Whoever says where it is to be is believed.
+    let base = [("RAPPORT_PORT_BASE", "1040")];
+    assert!(said(&["report"], &base).contains("http://127.0.0.1:1042"));
+    assert!(said(&["report", "--port-base", "1060"], &base).contains("http://127.0.0.1:1062"));
+    assert!(said(&["config", "--data-dir", "elsewhere"], &[]).contains("127.0.0.1:7074"));
+    noted.remove();
+    assert!(said(&["config"], &[]).contains("127.0.0.1:7074"), "it has ended");
+}
+
+/// `up` notes where its services are, and takes the note away.
+#[test]
+fn a_run_is_found_from_another_terminal() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let base = port_base();
+    let nowhere =
+        [("RAPPORT_DATABASE_URL", "postgres://rapport@127.0.0.1:1/rapport"), ("RAPPORT_KAFKA", "127.0.0.1:1")];
+    let up = Running::start(&mut command(&["up", "--port-base", &base], &nowhere, dir.path()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = rapport(&["config", "--json"], &[], dir.path());
+        let settings: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        let settings = settings["settings"].as_array().expect("a list");
+        let of = settings.iter().find(|setting| setting["name"] == "port_base").expect("it is a setting");
+        if of["value"] == *base {
+            assert!(of["origin"].as_str().is_some_and(|origin| origin.contains("run/up.toml")), "{of}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "not found in time: {of}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    up.signal(Signal::TERM);
+    let (code, said) = up.ended();
+    assert!(!dir.path().join(".rapport/run/up.toml").exists(), "{code:?}: {said}");
 }
 
 #[test]

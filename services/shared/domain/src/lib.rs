@@ -9,6 +9,7 @@
 //! | [`interaction`] | a record of the log, decoded: who, when, which entities, which body |
 //! | [`receipt`] | what the collector does to an event before it is appended: normalize, check, choose the key |
 //! | [`owner`] | to whom an entity belongs |
+//! | [`nearest`] | the name that a misspelt one may have meant |
 //! | [`position`] | where in the log something stands: the token clients hold on to |
 //! | [`money`] | minor units, exact decimals, halves away from zero |
 //! | [`time`] | microseconds UTC and RFC 3339 |
@@ -17,6 +18,7 @@ pub mod identifier;
 pub mod ids;
 pub mod interaction;
 pub mod money;
+pub mod nearest;
 pub mod owner;
 pub mod position;
 pub mod receipt;

@@ -3,11 +3,16 @@
 
 use std::collections::HashSet;
 
-use rapport_proto::{json::Fault, v1};
+use rapport_proto::{
+    catalogue::{self, PREFIX},
+    json::Fault,
+    v1,
+};
 
 use crate::{
-    identifier::{IDENTIFIER_BYTES_MAX, IDENTIFIERS_MAX, Identifier, Kind, Normalized, Normalizer},
+    identifier::{IDENTIFIER_BYTES_MAX, IDENTIFIERS_MAX, Identifier, KeptBecause, Kind, Normalized, Normalizer},
     interaction::{self, ENTITY_KINDS},
+    nearest::nearest,
     time,
 };
 
@@ -15,7 +20,7 @@ use crate::{
 /// identifier's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Stable code: `identifier_not_understood` or `placeholder_dropped`.
+    /// Stable code: `identifier_not_understood`, `placeholder_dropped`, `unknown_subject` or `unknown_type`.
     pub code: &'static str,
     /// Which attribute, as a JSON pointer.
     pub pointer: &'static str,
@@ -33,9 +38,10 @@ pub struct Limits {
 /// `id` and `source` may be this long, in bytes.
 pub const ID_BYTES_MAX: usize = 1024;
 
-/// Normalizes `subject`, `identifiers` and `participants` in place.
+/// Normalizes `subject`, `identifiers` and `participants` in place, and says what of the event was not understood.
 pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    warnings.extend(wire.r#type.as_deref().and_then(unknown_type));
     if let Some(sent) = wire.subject.take() {
         wire.subject = match normalizer.normalize(&sent) {
             Normalized::Identifier(i) => Some(i.to_string()),
@@ -43,15 +49,13 @@ pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<War
                 warnings.push(dropped("/subject"));
                 None
             }
-            // A subject that is no identifier at all is legal CloudEvents and worth no warning unless it looks like one.
             Normalized::Kept(why) => {
-                if sent.contains(':') {
-                    warnings.push(Warning {
-                        code: "identifier_not_understood",
-                        pointer: "/subject",
-                        detail: format!("subject: {why}"),
-                    });
-                }
+                // Without a kind it is legal CloudEvents; but whoever sends `ann` and means a customer learns it here.
+                let code = match why {
+                    KeptBecause::NoKind => "unknown_subject",
+                    _ => "identifier_not_understood",
+                };
+                warnings.push(Warning { code, pointer: "/subject", detail: format!("subject: {why}") });
                 Some(sent)
             }
         };
@@ -107,6 +111,31 @@ pub fn normalize(wire: &mut v1::Interaction, normalizer: &Normalizer) -> Vec<War
         }
     }
     warnings
+}
+
+/// A type that its sender may have taken for one of the catalogue's and that is none: one with the catalogue's prefix, and
+/// a bare one that is nearly one of them or begins with the same word. Every other type is a custom one, and welcome.
+fn unknown_type(given: &str) -> Option<Warning> {
+    if catalogue::by_name(given).is_some() {
+        return None;
+    }
+    let bare = given.strip_prefix(PREFIX);
+    let name = bare.unwrap_or(given);
+    let near = nearest(name, catalogue::all().iter().map(|known| known.name));
+    if bare.is_none() && near.is_none() && !begins_like_a_known_one(name) {
+        return None;
+    }
+    let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let detail = format!("the catalogue has no such type: the event is kept whole as one of a type of its own{hint}");
+    Some(Warning { code: "unknown_type", pointer: "/type", detail })
+}
+
+fn begins_like_a_known_one(name: &str) -> bool {
+    fn first_word(name: &str) -> Option<&str> {
+        name.split_once('.').map(|(first, _)| first)
+    }
+    let first = first_word(name);
+    first.is_some() && catalogue::all().iter().any(|known| first_word(known.name) == first)
 }
 
 /// The two sides of `identity.link.asserted` and `.revoked`, to be changed in place.
@@ -226,6 +255,51 @@ mod tests {
 
     fn devices(count: usize) -> Vec<String> {
         (0..count).map(|n| format!("Device_ID: d{n}")).collect()
+    }
+
+    fn warned(wire: v1::Interaction) -> Vec<Warning> {
+        normalize(&mut { wire }, &Normalizer::new("DE", &[]).expect("a region"))
+    }
+
+    #[test]
+    fn types_that_are_nearly_ours_are_warned_of() {
+        for (given, near) in [
+            ("io.rapport.oder.placed", Some("; did you mean order.placed?")),
+            ("oder.placed", Some("; did you mean order.placed?")),
+            ("Order.Placed", Some("; did you mean order.placed?")),
+            ("io.rapport.loyalty.points_earned", Some("type of its own")),
+            ("order.wrapped_as_a_present", Some("type of its own")),
+            ("io.rapport.", Some("type of its own")),
+            ("io.rapport.order.placed", None),
+            ("order.placed", None),
+            ("com.example.order.placed", None),
+            ("com.example.x", None),
+            ("loyalty.points_earned", None),
+            ("order", None),
+        ] {
+            let warnings = warned(v1::Interaction { r#type: Some(given.into()), ..v1::Interaction::default() });
+            let said: Vec<_> = warnings.iter().map(|w| (w.code, w.pointer)).collect();
+            assert_eq!(said, near.map_or(vec![], |_| vec![("unknown_type", "/type")]), "{given}");
+            assert!(warnings.iter().all(|w| near.is_some_and(|near| w.detail.ends_with(near))), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn a_subject_without_a_kind_is_kept_and_warned_of() {
+        for (given, code) in [
+            ("ann", Some("unknown_subject")),
+            ("fax:1", Some("identifier_not_understood")),
+            ("email:no-reply@x.example", Some("placeholder_dropped")),
+            ("user_id:ann", None),
+        ] {
+            let mut wire = v1::Interaction { subject: Some(given.into()), ..event(&[]) };
+            wire.identifiers = None;
+            let warnings = warned(wire.clone());
+            assert_eq!(warnings.iter().map(|w| w.code).collect::<Vec<_>>(), Vec::from_iter(code), "{given}");
+            assert!(warnings.iter().all(|w| w.pointer == "/subject"), "{warnings:?}");
+            normalize(&mut wire, &Normalizer::new("DE", &[]).expect("a region"));
+            assert_eq!(wire.subject.is_some(), code != Some("placeholder_dropped"), "{given}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ const MIGRATIONS: &[(i32, &str)] = &[
     (2, include_str!("../sql/backbone/0002_loaded.sql")),
     // Nothing but what roles do: the analysts' time limits.
     (3, ""),
+    (4, include_str!("../sql/backbone/0004_has_reached.sql")),
+    (5, include_str!("../sql/backbone/0005_generations.sql")),
 ];
 /// Runs behind any migration: a change of it needs one.
 const ROLES: &str = include_str!("../sql/backbone/roles.sql");

@@ -11,17 +11,18 @@
 //! A model's schema has, beside its own tables:
 //!
 //! ```sql
-//! CREATE TABLE entities (kind text COLLATE "C", key text COLLATE "C", PRIMARY KEY (kind, key));
+//! CREATE TABLE entities (kind text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL); -- unique together
 //! CREATE TABLE facts (
-//!     event_id uuid PRIMARY KEY, received_at bigint NOT NULL, hash bytea NOT NULL, voided boolean NOT NULL,
+//!     event_id uuid NOT NULL, -- unique
+//!     received_at bigint NOT NULL, hash bytea NOT NULL, voided boolean NOT NULL,
 //!     stamp bytea, subject_id uuid, partition integer, log_offset bigint, value bytea, correlated text COLLATE "C",
 //!     order_id text COLLATE "C" -- one such column for each kind of entity, and an index (order_id, stamp) on it
 //! );
 //! ```
 //!
 //! and `voids` (see [`crate::facts`]). A model that is loaded ([`Facts`]) has the indexes of `facts` in its
-//! `row_indexes_sql`, `event_id` with a unique one; its other tables keep theirs in `schema_sql`. `correlated` is `kind:key` of a second entity that an event names by its
-//! `correlationid`. An event that names no entity of the model has a row too, with NULL from `stamp` on: a copy of it that
+//! `row_indexes_sql`, those of `entities` and of what is derived in its `indexes_sql`. `correlated` is `kind:key` of a second
+//! entity that an event names by its `correlationid`. An event that names no entity of the model has a row too, with NULL from `stamp` on: a copy of it that
 //! does may come, or have come, and only one of the two counts.
 
 mod load;

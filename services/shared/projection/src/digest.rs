@@ -8,7 +8,7 @@ use crate::generation::hex;
 use crate::model::ReadModel;
 
 /// Whatever the session says, rows are written the same way while they are digested.
-const FIXED: &str = "SET LOCAL TIME ZONE 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601'; \
+pub(crate) const FIXED: &str = "SET LOCAL TIME ZONE 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'iso_8601'; \
                      SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1";
 
 /// The digest of one view.
@@ -48,14 +48,23 @@ impl ModelDigest {
 pub async fn model<M: ReadModel>(connection: &mut PgConnection, model: &M) -> Result<ModelDigest, sqlx::Error> {
     let mut tx = connection.begin().await?;
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *tx).await?;
+    let computed = in_schema(&mut tx, model, model.name()).await?;
+    tx.commit().await?;
+    Ok(computed)
+}
+
+/// The digest of views in another schema, within a transaction.
+pub(crate) async fn in_schema<M: ReadModel>(
+    tx: &mut PgConnection,
+    model: &M,
+    schema: &str,
+) -> Result<ModelDigest, sqlx::Error> {
     sqlx::raw_sql(FIXED).execute(&mut *tx).await?;
     let mut views = Vec::new();
     for (view, left_out) in model.digested() {
-        let columns = columns(&mut tx, model.name(), view, left_out).await?;
-        let from = format!("{}.{view}", model.name());
-        views.push(digest(&mut tx, view, &columns, &from, None).await?);
+        let columns = columns(tx, schema, view, left_out).await?;
+        views.push(digest(tx, view, &columns, &format!("{schema}.{view}"), None).await?);
     }
-    tx.commit().await?;
     Ok(ModelDigest::of(views))
 }
 
@@ -83,7 +92,7 @@ pub async fn of_rows<M: ReadModel>(
 }
 
 /// A view's columns in their order, less those left out.
-async fn columns(
+pub(crate) async fn columns(
     connection: &mut PgConnection,
     schema: &str,
     view: &str,
@@ -103,7 +112,7 @@ async fn columns(
     Ok(all)
 }
 
-async fn digest(
+pub(crate) async fn digest(
     connection: &mut PgConnection,
     view: &str,
     columns: &[String],

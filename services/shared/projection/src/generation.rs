@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use domain::position::Offsets;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::backbone::{BackboneError, SETUP_LOCK_KEY, lock_setup};
+use crate::backbone::{BackboneError, lock_setup};
 use crate::database::{Class, classify};
 use crate::load;
 use crate::model::ReadModel;
@@ -33,6 +35,91 @@ pub struct Generation {
     pub lock_key: i64,
 }
 
+/// What a generation is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The stable views show it.
+    Live,
+    /// It is being built, or waits to be swapped in.
+    Building,
+    /// It was live before, and is folded on, so that it can be again.
+    Retired,
+}
+
+impl State {
+    /// As it is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Building => "building",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A generation and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Which.
+    pub generation: Generation,
+    /// What it is there for.
+    pub state: State,
+    /// Whether its log has been loaded: it is not, for as long as nothing of it is seen.
+    pub is_loaded: bool,
+    /// Why nobody folds it any more.
+    pub failure: Option<String>,
+    /// Events that a load has read so far.
+    pub loading_events: Option<i64>,
+    /// Whether a worker is at it.
+    pub is_attended: bool,
+    /// When it was created, RFC 3339.
+    pub created_at: String,
+    /// When another one took its place: the newest of these is the one to go back to.
+    pub retired_at: Option<String>,
+    pub(crate) views: Option<String>,
+}
+
+/// The statements that put views on a generation's tables, and their hash.
+pub(crate) struct Views {
+    pub(crate) statements: String,
+    pub(crate) hash: String,
+}
+
+impl Views {
+    /// The stable ones, of this definition.
+    pub(crate) fn of<M: ReadModel>(model: &M, generation: &Generation) -> Self {
+        Self::under(model, model.name(), generation)
+    }
+
+    /// The same under another schema.
+    pub(crate) fn under<M: ReadModel>(model: &M, schema: &str, generation: &Generation) -> Self {
+        let statements = model.views().replace("{model}", schema).replace("{schema}", &generation.schema);
+        Self { statements, hash: hex(&Sha256::digest(model.views())) }
+    }
+
+    /// Puts the stable views on a generation, within a transaction, and notes how.
+    pub(crate) async fn create(&self, tx: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+        let name = &g.model;
+        let statements = format!(
+            "CREATE SCHEMA IF NOT EXISTS {name};
+             {}
+;
+             GRANT USAGE ON SCHEMA {name} TO analyst;
+             GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO analyst",
+            self.statements
+        );
+        sqlx::raw_sql(&statements).execute(&mut *tx).await?;
+        sqlx::query("UPDATE backbone.generations SET views_hash = $3, views = $4 WHERE model = $1 AND generation = $2")
+            .bind(&g.model)
+            .bind(g.number)
+            .bind(&self.hash)
+            .bind(&self.statements)
+            .execute(tx)
+            .await?;
+        Ok(())
+    }
+}
+
 /// Why a model's tables are not ready to be folded into.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {
@@ -53,15 +140,26 @@ pub enum GenerationError {
     /// Schema, fold settings or folds are not those that the live generation was built with.
     #[error(
         "{schema} was folded by another definition ({found}) than this version's ({wanted}): its schema, fold settings or \
-         folds have changed; start the version (or restore the settings) that built it, or fold into an empty database"
+         folds have changed; `rapport replay {model}` builds a generation by this one and swaps it in, while a projector of \
+         the version (or with the settings) that built {schema} keeps it up to date"
     )]
     DefinitionChanged {
-        /// The live generation's schema.
+        /// Whose tables.
+        model: String,
+        /// The generation's schema.
         schema: String,
         /// Its definition, shortened.
         found: String,
         /// Ours, shortened.
         wanted: String,
+    },
+    /// Another one is being built.
+    #[error(
+        "{schema} is being built already, by another version: drop it, or swap it in with the version that builds it"
+    )]
+    OtherBuilt {
+        /// Its schema.
+        schema: String,
     },
     /// Somebody's queries hold the stable views.
     #[error("the views of {model} could not be replaced: queries have been holding them for a minute; end them")]
@@ -90,10 +188,26 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The model's live generation, created with its views if there is none. `partitions` is the log's number of them.
+/// That a generation was folded by another definition than this one.
+pub(crate) fn changed(generation: &Generation, wanted: &str) -> GenerationError {
+    GenerationError::DefinitionChanged {
+        model: generation.model.clone(),
+        found: short(&generation.definition),
+        wanted: short(wanted),
+        schema: generation.schema.clone(),
+    }
+}
+
+/// A definition as people are shown it.
+pub fn short(definition: &str) -> String {
+    definition.chars().take(12).collect()
+}
+
+/// Sees to it that a model has a live generation, with its views where it is of this definition. One of another is left as it
+/// is. `partitions` is the log's number of them.
 ///
 /// # Errors
-/// The database belongs to another log, or the live generation to another definition; PostgreSQL refuses a statement.
+/// The database belongs to another log; PostgreSQL refuses a statement.
 pub async fn ensure<M: ReadModel>(
     connection: &mut PgConnection,
     model: &M,
@@ -102,22 +216,27 @@ pub async fn ensure<M: ReadModel>(
 ) -> Result<Generation, GenerationError> {
     let failed = |source| GenerationError::Database { model: model.name().to_owned(), source };
     let mut tx = connection.begin().await.map_err(failed)?;
-    let (generation, views_hash) = ensure_tables(&mut tx, model, log_id).await?;
-    rows_of_partitions(&mut tx, &generation, partitions).await.map_err(failed)?;
+    ensure_log(&mut tx, model.name(), log_id).await?;
+    let wanted = definition(model);
+    let (generation, views_hash) = match live(&mut tx, model.name()).await.map_err(failed)? {
+        Some(live) => live,
+        None => (create(&mut tx, model, &wanted, State::Live).await.map_err(failed)?, None),
+    };
+    for own in list(&mut tx, model.name()).await.map_err(failed)? {
+        if own.generation.definition == wanted {
+            rows_of_partitions(&mut tx, &own.generation, partitions).await.map_err(failed)?;
+        }
+    }
     tx.commit().await.map_err(failed)?;
-    let wanted = hex(&Sha256::digest(model.views()));
-    if views_hash.as_deref() != Some(wanted.as_str()) {
-        replace_views(connection, model, &generation, &wanted).await?;
+    let views = Views::of(model, &generation);
+    if generation.definition == wanted && views_hash.as_deref() != Some(views.hash.as_str()) {
+        replace_views(connection, &generation, &views).await?;
     }
     Ok(generation)
 }
 
-async fn ensure_tables<M: ReadModel>(
-    tx: &mut PgConnection,
-    model: &M,
-    log_id: Uuid,
-) -> Result<(Generation, Option<String>), GenerationError> {
-    let failed = |source| GenerationError::Database { model: model.name().to_owned(), source };
+async fn ensure_log(tx: &mut PgConnection, model: &str, log_id: Uuid) -> Result<(), GenerationError> {
+    let failed = |source| GenerationError::Database { model: model.to_owned(), source };
     lock_setup(tx).await.map_err(failed)?;
     sqlx::query("INSERT INTO backbone.log (log_id) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(log_id)
@@ -129,19 +248,112 @@ async fn ensure_tables<M: ReadModel>(
     if found != log_id {
         return Err(GenerationError::OtherLog { found, wanted: log_id });
     }
+    Ok(())
+}
+
+/// Begins to build a generation of this definition beside the live one: projectors of this version find it and fold it. One
+/// that is being built already is gone on with.
+///
+/// # Errors
+/// One of another definition is being built; the database belongs to another log; PostgreSQL refuses a statement.
+pub async fn build<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    log_id: Uuid,
+    partitions: i32,
+) -> Result<Generation, GenerationError> {
+    let failed = |source| GenerationError::Database { model: model.name().to_owned(), source };
     let wanted = definition(model);
-    if let Some((generation, views_hash)) = live(tx, model.name()).await.map_err(failed)? {
-        if generation.definition != wanted {
-            let short = |text: &str| text.chars().take(12).collect();
-            return Err(GenerationError::DefinitionChanged {
-                found: short(&generation.definition),
-                wanted: short(&wanted),
-                schema: generation.schema,
-            });
-        }
-        return Ok((generation, views_hash));
-    }
-    Ok((create(tx, model, &wanted).await.map_err(failed)?, None))
+    let mut tx = connection.begin().await.map_err(failed)?;
+    ensure_log(&mut tx, model.name(), log_id).await?;
+    let listed = list(&mut tx, model.name()).await.map_err(failed)?;
+    let generation = match listed.into_iter().find(|l| l.state == State::Building) {
+        Some(building) if building.generation.definition == wanted => building.generation,
+        Some(building) => return Err(GenerationError::OtherBuilt { schema: building.generation.schema }),
+        None => create(&mut tx, model, &wanted, State::Building).await.map_err(failed)?,
+    };
+    rows_of_partitions(&mut tx, &generation, partitions).await.map_err(failed)?;
+    tx.commit().await.map_err(failed)?;
+    Ok(generation)
+}
+
+/// The generations of a model, the oldest first.
+///
+/// # Errors
+/// PostgreSQL refuses the statement (no `backbone` schema: 42P01).
+pub async fn list(connection: &mut PgConnection, model: &str) -> Result<Vec<Listed>, sqlx::Error> {
+    let rows = sqlx::query(
+        r#"SELECT g.generation, g.definition, g.schema_name, g.lock_key, g.state, g.loaded, g.failure, g.views,
+                to_char(g.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS created_at,
+                to_char(g.retired_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS retired_at,
+                (SELECT max(w.loading_events) FROM backbone.workers AS w
+                 WHERE (w.model, w.generation) = (g.model, g.generation) AND w.expires_at > clock_timestamp()
+                ) AS loading_events,
+                EXISTS (SELECT FROM backbone.workers AS w
+                        WHERE (w.model, w.generation) = (g.model, g.generation) AND w.expires_at > clock_timestamp()
+                          AND backbone.is_session(w.pid, w.backend_start)) AS is_attended
+         FROM backbone.generations AS g WHERE g.model = $1 ORDER BY g.generation"#,
+    )
+    .bind(model)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| listed(model, row)).collect()
+}
+
+fn listed(model: &str, row: &PgRow) -> Result<Listed, sqlx::Error> {
+    let state = match row.try_get("state")? {
+        "live" => State::Live,
+        "building" => State::Building,
+        _ => State::Retired,
+    };
+    let generation = Generation {
+        model: model.to_owned(),
+        number: row.try_get("generation")?,
+        definition: row.try_get("definition")?,
+        schema: row.try_get("schema_name")?,
+        lock_key: row.try_get("lock_key")?,
+    };
+    Ok(Listed {
+        generation,
+        state,
+        is_loaded: row.try_get("loaded")?,
+        failure: row.try_get("failure")?,
+        loading_events: row.try_get("loading_events")?,
+        is_attended: row.try_get("is_attended")?,
+        created_at: row.try_get("created_at")?,
+        retired_at: row.try_get("retired_at")?,
+        views: row.try_get("views")?,
+    })
+}
+
+/// How far a generation has come.
+///
+/// # Errors
+/// PostgreSQL refuses the statement.
+pub async fn checkpoints(connection: &mut PgConnection, g: &Generation) -> Result<Offsets, sqlx::Error> {
+    let rows: Vec<(i32, i64)> =
+        sqlx::query_as("SELECT partition, next_offset FROM backbone.checkpoints WHERE model = $1 AND generation = $2")
+            .bind(&g.model)
+            .bind(g.number)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Notes why nobody folds a generation any more.
+pub(crate) async fn note_failure(
+    connection: &mut PgConnection,
+    model: &str,
+    number: i32,
+    failure: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE backbone.generations SET failure = $3 WHERE model = $1 AND generation = $2")
+        .bind(model)
+        .bind(number)
+        .bind(failure)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// The live generation of a model and the hash of its views.
@@ -166,7 +378,12 @@ pub async fn find_live(connection: &mut PgConnection, model: &str) -> Result<Opt
     Ok(live(connection, model).await?.map(|(generation, _)| generation))
 }
 
-async fn create<M: ReadModel>(tx: &mut PgConnection, model: &M, definition: &str) -> Result<Generation, sqlx::Error> {
+async fn create<M: ReadModel>(
+    tx: &mut PgConnection,
+    model: &M,
+    definition: &str,
+    state: State,
+) -> Result<Generation, sqlx::Error> {
     let name = model.name();
     let number: i32 =
         sqlx::query_scalar("SELECT coalesce(max(generation), 0) + 1 FROM backbone.generations WHERE model = $1")
@@ -179,15 +396,16 @@ async fn create<M: ReadModel>(tx: &mut PgConnection, model: &M, definition: &str
     sqlx::raw_sql("RESET search_path").execute(&mut *tx).await?;
     let lock_key: i64 = sqlx::query_scalar(
         "INSERT INTO backbone.generations (model, generation, definition, schema_name, state, loaded)
-         VALUES ($1, $2, $3, $4, 'live', false) RETURNING lock_key",
+         VALUES ($1, $2, $3, $4, $5, false) RETURNING lock_key",
     )
     .bind(name)
     .bind(number)
     .bind(definition)
     .bind(&schema)
+    .bind(state.name())
     .fetch_one(&mut *tx)
     .await?;
-    tracing::info!(model = name, schema, "generation created");
+    tracing::info!(model = name, schema, state = state.name(), "generation created");
     Ok(Generation { model: name.to_owned(), number, definition: definition.to_owned(), schema, lock_key })
 }
 
@@ -249,39 +467,43 @@ async fn rows_of_partitions(tx: &mut PgConnection, g: &Generation, partitions: i
     Ok(())
 }
 
-/// Creates or replaces the stable views. Waits for no reader for long and lets none queue.
-async fn replace_views<M: ReadModel>(
+/// Creates or replaces the stable views of the live generation. Waits for no reader for long and lets none queue.
+async fn replace_views(
     connection: &mut PgConnection,
-    model: &M,
     generation: &Generation,
-    hash: &str,
+    views: &Views,
 ) -> Result<(), GenerationError> {
-    let name = model.name();
-    let views = model.views().replace("{model}", name).replace("{schema}", &generation.schema);
-    let statements = format!(
-        "SET LOCAL lock_timeout = '{VIEW_LOCK_TIMEOUT}';
-         SELECT pg_advisory_xact_lock({SETUP_LOCK_KEY});
-         CREATE SCHEMA IF NOT EXISTS {name};
-         {views}
-;
-         GRANT USAGE ON SCHEMA {name} TO analyst;
-         GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO analyst;
-         UPDATE backbone.generations SET views_hash = '{hash}' WHERE model = '{name}' AND generation = {}",
-        generation.number
-    );
+    let failed = |source| GenerationError::Database { model: generation.model.clone(), source };
     for _ in 0..VIEW_TRIES_MAX {
-        // Several statements in one simple query are one transaction.
-        match sqlx::raw_sql(&statements).execute(&mut *connection).await {
-            Ok(_) => return Ok(()),
-            Err(error) if classify(&error) == Class::Conflict => tokio::time::sleep(VIEW_RETRY_PAUSE).await,
-            Err(source) => return Err(GenerationError::Database { model: name.to_owned(), source }),
+        let mut tx = connection.begin().await.map_err(failed)?;
+        match replace_views_within(&mut tx, generation, views).await {
+            Ok(()) => return tx.commit().await.map_err(failed),
+            Err(error) if classify(&error) == Class::Conflict => {
+                tx.rollback().await.map_err(failed)?;
+                tokio::time::sleep(VIEW_RETRY_PAUSE).await;
+            }
+            Err(source) => return Err(failed(source)),
         }
     }
-    Err(GenerationError::ViewsHeld { model: name.to_owned() })
+    Err(GenerationError::ViewsHeld { model: generation.model.clone() })
 }
 
-/// Drops a generation with its tables and the views on them. For tests and for a repair from scratch: a running
-/// projector of it stops at its next checkpoint.
+async fn replace_views_within(
+    tx: &mut PgConnection,
+    generation: &Generation,
+    views: &Views,
+) -> Result<(), sqlx::Error> {
+    lock_setup(tx).await?;
+    // Another one may have become the live one since it was looked at.
+    if find_live(tx, &generation.model).await?.as_ref() == Some(generation) {
+        sqlx::raw_sql(&format!("SET LOCAL lock_timeout = '{VIEW_LOCK_TIMEOUT}'")).execute(&mut *tx).await?;
+        views.create(tx, generation).await?;
+    }
+    Ok(())
+}
+
+/// Drops a generation with its tables. The live one goes with its views: that is for tests and for a repair from scratch.
+/// Projectors notice and leave it.
 ///
 /// # Errors
 /// PostgreSQL refuses a statement.

@@ -44,17 +44,23 @@ impl Leases {
     }
 
     /// Says that this worker is alive, renews its leases and looks around; one statement.
-    pub(crate) async fn heartbeat(&self, connection: &mut PgConnection) -> Result<View, sqlx::Error> {
+    /// `loading_events`: how many events a load has read, which nobody else can see yet.
+    pub(crate) async fn heartbeat(
+        &self,
+        connection: &mut PgConnection,
+        loading_events: Option<u64>,
+    ) -> Result<View, sqlx::Error> {
         let sent_at = Instant::now();
         /// Partitions and epochs of this worker's, free ones, all of them, other workers, whether it is loaded.
         type Row = (Vec<i32>, Vec<i64>, i64, i64, i64, bool);
         let (partitions, epochs, free, all, others, is_loaded): Row = sqlx::query_as(
             "WITH alive AS (
-                 INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start)
+                 INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start, loading_events)
                  VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), pg_backend_pid(),
-                         (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()))
+                         (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()), $5)
                  ON CONFLICT (worker) DO UPDATE
-                 SET expires_at = EXCLUDED.expires_at, pid = EXCLUDED.pid, backend_start = EXCLUDED.backend_start
+                 SET expires_at = EXCLUDED.expires_at, pid = EXCLUDED.pid, backend_start = EXCLUDED.backend_start,
+                     loading_events = EXCLUDED.loading_events
              ), renewed AS (
                  UPDATE backbone.leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
                  WHERE holder = $1 AND model = $2 AND generation = $3
@@ -79,6 +85,7 @@ impl Leases {
         .bind(&self.generation.model)
         .bind(self.generation.number)
         .bind(self.ttl_s())
+        .bind(loading_events.map(|events| i64::try_from(events).unwrap_or(i64::MAX)))
         .fetch_one(connection)
         .await?;
         let (all, workers) = (usize::try_from(all).unwrap_or(0), usize::try_from(others).unwrap_or(0) + 1);

@@ -14,7 +14,7 @@
 //! | [`batch`] | one copy of each event id in a batch |
 //! | [`copy`] | binary COPY |
 //! | [`facts`], [`bounded`] | keeping the facts of bounded entities (orders, cases) and deriving their rows again |
-//! | [`projector`] | starting and stopping the workers of one model; what stops it for good |
+//! | [`projector`], `attend` | starting and stopping the workers of one model and of each of its generations; what stops them for good |
 //! | `worker`, `lease` | one worker: its connection, its leases, its batches; heartbeats, taking over |
 //! | `load` | the log from its beginning, into the empty tables of a new generation |
 //! | `feed`, `unit` | reading and decoding ahead; a stretch of records on its way into one transaction |
@@ -22,16 +22,20 @@
 //! | [`status`], [`metrics`] | what a projector knows about itself |
 //! | [`backbone`] | the `backbone` schema and its migrations, roles |
 //! | [`generation`] | a model's tables as a generation, its definition, its stable views |
+//! | [`swap`] | making another generation the live one |
+//! | [`compare`] | two generations at one position: digests, and the rows that differ |
 //! | [`positions`] | how far the live generations have come; waiting for a position |
 //! | [`digest`] | one digest a view and one for the model |
 //! | [`direct`] | folding events without a log: property tests, oracles |
 //! | [`database`] | connections, and what PostgreSQL's errors ask of us |
 
+mod attend;
 pub mod backbone;
 pub mod batch;
 pub mod bounded;
 mod checkpoint;
 mod clock;
+pub mod compare;
 pub mod copy;
 pub mod database;
 mod dead_letters;
@@ -48,6 +52,7 @@ pub mod model;
 pub mod positions;
 pub mod projector;
 pub mod status;
+pub mod swap;
 mod unit;
 mod worker;
 

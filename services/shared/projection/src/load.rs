@@ -28,23 +28,29 @@ use event_log::{ReadError, Record};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
+use crate::attend::Standing;
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
-use crate::database::{Class, classify};
+use crate::database::{self, Class, classify};
 use crate::feed::Feed;
 use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation};
 use crate::model::{BatchTx, Event, ReadModel};
+use crate::status::Status;
 use crate::unit::{self, Advance, Content, Decoded, Unit};
 
-/// Events whose rows go into one COPY.
-const PIECE_EVENTS: usize = 5_000;
+/// Bytes of rows that go to PostgreSQL at once: each COPY costs something of its own, and waits in memory.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+/// Events taken from the feed at a time.
+const TAKEN_EVENTS: usize = 5_000;
 /// Pieces that wait for the database.
 const PIECES_MAX: usize = 2;
 /// What a load may gather in memory, about; writing it takes as much again.
 pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
+/// A load beside a live generation rests for as long as it has worked, at most so long at a time.
+const PACE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a load says how far it is.
 const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
@@ -62,6 +68,9 @@ pub trait Load: Send + 'static {
     /// [`copy_in`] wants them.
     fn take_rows(&mut self) -> Vec<(String, CopyBuffer)>;
 
+    /// How many bytes those rows take so far.
+    fn row_bytes(&self) -> usize;
+
     /// What it holds besides, in bytes, about.
     fn held_bytes(&self) -> usize;
 
@@ -76,6 +85,10 @@ impl Load for Infallible {
     }
 
     fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
+        match *self {}
+    }
+
+    fn row_bytes(&self) -> usize {
         match *self {}
     }
 
@@ -181,17 +194,22 @@ pub(crate) struct Source {
     /// Where each partition begins.
     pub(crate) from: Offsets,
     pub(crate) held_max: usize,
+    /// A generation that is built beside a live one leaves it room.
+    pub(crate) standing: Standing,
+    /// Is told how many events have been read.
+    pub(crate) status: Status,
 }
 
 /// Reads until each partition has met its end once, or memory does.
 async fn gather<L: Load>(
-    Source { mut feed, from, held_max }: Source,
+    Source { mut feed, from, held_max, standing, status }: Source,
     mut gathered: Gather<L>,
     pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
 ) {
     let mut ended = BTreeSet::new();
     loop {
-        let taken = match feed.take(PIECE_EVENTS).await {
+        let began = Instant::now();
+        let taken = match feed.take(TAKEN_EVENTS).await {
             Ok(taken) => taken,
             Err(error) => {
                 // Nobody may be listening any more.
@@ -201,11 +219,19 @@ async fn gather<L: Load>(
         };
         ended.extend(taken.at_end);
         gathered.add(taken.decoded);
-        let rows = Piece::Rows { rows: gathered.take_rows(), events: gathered.events };
-        if pieces.send(Ok(rows)).await.is_err() {
-            return;
+        let is_end = gathered.held_bytes() > held_max || from.keys().all(|partition| ended.contains(partition));
+        if is_end || gathered.load.row_bytes() >= PIECE_BYTES {
+            let rows = Piece::Rows { rows: gathered.take_rows(), events: gathered.events };
+            if pieces.send(Ok(rows)).await.is_err() {
+                return;
+            }
         }
-        if gathered.held_bytes() > held_max || from.keys().all(|partition| ended.contains(partition)) {
+        status.change(|s| s.loading_events = Some(gathered.events));
+        // Waiting for the database is work too, of the database.
+        if !standing.is_live() {
+            tokio::time::sleep(began.elapsed().min(PACE_PAUSE_MAX)).await;
+        }
+        if is_end {
             let _ = pieces.send(Ok(Piece::End(Box::new(gathered)))).await;
             return;
         }
@@ -347,19 +373,34 @@ pub(crate) async fn finish<M: ReadModel>(
     Ok(Loaded { events, aside, advances })
 }
 
-/// What is looked at of each column (`default_statistics_target`): a fifth of what PostgreSQL takes, which would keep one
-/// of two cores busy for seconds.
-const SAMPLE: u32 = 20;
+/// How often it is asked whether the other models are loaded.
+const ANALYZE_PAUSE: Duration = Duration::from_secs(1);
+/// How long that is waited for.
+const ANALYZE_WAIT: Duration = Duration::from_mins(10);
 
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,
-/// statements are planned for tables that it has never looked at, and some of them then read a whole one. Behind the load's
-/// commit, so that its rows are seen first; folding goes on after it. One that fails is left to that vacuum.
-pub(crate) async fn analyze(connection: &mut PgConnection, g: &Generation) {
+/// statements are planned for tables that it has never looked at, and some of them then read a whole one. On a connection
+/// of its own, so that folding goes on, and once no other model is being loaded: until then nobody reads all of them, and
+/// the processors have better things to do. One that fails is left to that vacuum.
+pub(crate) async fn analyze(database_url: String, g: Generation) {
+    const LOADING: &str = "SELECT EXISTS (
+        SELECT FROM backbone.generations AS g JOIN backbone.leases AS l USING (model, generation)
+        WHERE NOT g.loaded AND l.expires_at > clock_timestamp())";
     let analyzed = async {
-        if let Some(tables) = filled_tables(connection, g).await? {
-            let analyze =
-                format!("SET default_statistics_target = {SAMPLE}; ANALYZE {tables}; RESET default_statistics_target");
-            sqlx::raw_sql(&analyze).execute(connection).await?;
+        let mut connection = database::connect(&database_url, &format!("rapport {} analyze", g.model)).await?;
+        let began = Instant::now();
+        loop {
+            let is_loading: bool = sqlx::query_scalar(LOADING).fetch_one(&mut connection).await?;
+            if !is_loading || began.elapsed() > ANALYZE_WAIT {
+                break;
+            }
+            tokio::time::sleep(ANALYZE_PAUSE).await;
+        }
+        if let Some(tables) = filled_tables(&mut connection, &g).await? {
+            let began = Instant::now();
+            let analyze = format!("ANALYZE {tables}");
+            sqlx::query(&analyze).persistent(false).execute(&mut connection).await?;
+            tracing::info!(model = g.model, seconds = began.elapsed().as_secs_f64(), "analyzed");
         }
         Ok::<(), sqlx::Error>(())
     };

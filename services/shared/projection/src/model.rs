@@ -136,6 +136,9 @@ pub trait ReadModel: Send + Sync + 'static {
     /// The views its digest covers, each with the columns left out of it (those that tell of arrival).
     fn digested(&self) -> &'static [(&'static str, &'static [&'static str])];
 
+    /// The columns that name a row of a digested view: no two rows share them.
+    fn row_key(&self, view: &str) -> &'static [&'static str];
+
     /// Raised whenever a fold gives other rows for the same events.
     fn fold_version(&self) -> u32;
 

@@ -1,7 +1,6 @@
 //! A projector: workers that share the partitions of one model, in this process and others.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::position::Offsets;
@@ -9,8 +8,9 @@ use event_log::{Log, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::attend::{Attendant, Attended, Standing};
 use crate::backbone::BackboneError;
-use crate::generation::{Generation, GenerationError};
+use crate::generation::{GenerationError, Listed};
 use crate::model::ReadModel;
 use crate::status::{Snapshot, Status};
 use crate::worker::Worker;
@@ -111,51 +111,41 @@ pub enum ProjectorError {
     },
 }
 
-/// A running projector. Dropping it ends its workers at once; their leases lapse. [`Projector::stop`] gives them back.
+/// A running projector: it folds the live generation of its model and any other of its definition. Dropping it ends its workers
+/// at once; their leases lapse. [`Projector::stop`] gives them back.
 pub struct Projector {
-    status: Status,
-    generation: Generation,
+    attended: Attended,
     stopping: watch::Sender<bool>,
     tasks: JoinSet<Result<(), ProjectorError>>,
 }
 
 impl Projector {
     /// Creates what is missing (schemas, generation, views) and starts the workers. Waits for PostgreSQL while it does
-    /// not answer.
+    /// not answer. A live generation of another definition is left alone: the projector is not ready then, and waits for
+    /// one of its own to be built.
     ///
     /// # Errors
-    /// The database belongs to another log or another definition; see [`ProjectorError`].
+    /// The database belongs to another log; see [`ProjectorError`].
     pub async fn start<M: ReadModel>(model: M, log: Log, options: ProjectorOptions) -> Result<Self, ProjectorError> {
-        let generation = prepare(&model, &log, &options).await?;
-        let status = Status::default();
+        let listed = prepare(&model, &log, &options).await?;
+        let attended = Attended::default();
         let (stopping, stop) = watch::channel(false);
-        let model = Arc::new(model);
+        let mut attendant = Attendant::new(model, log, options, attended.clone());
+        // What is shown from now on is not what nobody has looked at yet.
+        attendant.reconcile(&listed);
         let mut tasks = JoinSet::new();
-        for _ in 0..options.workers.max(1) {
-            let worker = Worker::new(Arc::clone(&model), log.clone(), generation.clone(), &options, status.clone());
-            let stop = stop.clone();
-            // A worker lives on a thread of its own: its future borrows its one connection all the way down, and what it
-            // decodes and encodes keeps no other task waiting.
-            let runtime = tokio::runtime::Handle::current();
-            tasks.spawn_blocking(move || runtime.block_on(run(worker, stop)));
-        }
-        tasks.spawn(monitor(model.name(), log, status.clone(), stop));
-        Ok(Self { status, generation, stopping, tasks })
+        tasks.spawn(attendant.attend(stop));
+        Ok(Self { attended, stopping, tasks })
     }
 
-    /// How it is doing.
+    /// How the live generation is doing.
     pub fn status(&self) -> Snapshot {
-        self.status.snapshot()
+        self.attended.snapshot()
     }
 
     /// A cheap handle for health checks and metrics.
     pub fn health(&self) -> Health {
-        Health(self.status.clone())
-    }
-
-    /// The generation folded into.
-    pub fn generation(&self) -> &Generation {
-        &self.generation
+        Health(self.attended.clone())
     }
 
     /// Waits until it has stopped: after [`Projector::request_stop`], or because it cannot go on.
@@ -202,7 +192,7 @@ impl Projector {
 
 /// Shows how a projector is doing. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Health(Status);
+pub struct Health(Attended);
 
 impl Health {
     /// How it is doing.
@@ -211,10 +201,14 @@ impl Health {
     }
 }
 
-async fn prepare<M: ReadModel>(model: &M, log: &Log, options: &ProjectorOptions) -> Result<Generation, ProjectorError> {
+async fn prepare<M: ReadModel>(
+    model: &M,
+    log: &Log,
+    options: &ProjectorOptions,
+) -> Result<Vec<Listed>, ProjectorError> {
     loop {
         let lost = match prepare_once(model, log, options).await {
-            Ok(generation) => return Ok(generation),
+            Ok(listed) => return Ok(listed),
             Err(Prepare::Stop(error)) => return Err(error),
             Err(Prepare::Again(error)) => error,
         };
@@ -228,7 +222,7 @@ enum Prepare {
     Stop(ProjectorError),
 }
 
-async fn prepare_once<M: ReadModel>(model: &M, log: &Log, options: &ProjectorOptions) -> Result<Generation, Prepare> {
+async fn prepare_once<M: ReadModel>(model: &M, log: &Log, options: &ProjectorOptions) -> Result<Vec<Listed>, Prepare> {
     let refused = |error: sqlx::Error| match database::classify(&error) {
         database::Class::Lost | database::Class::Resources | database::Class::Conflict => Prepare::Again(error),
         _ => Prepare::Stop(ProjectorError::Database { reason: error.to_string() }),
@@ -252,14 +246,16 @@ async fn prepare_once<M: ReadModel>(model: &M, log: &Log, options: &ProjectorOpt
             stop @ Prepare::Stop(_) => stop,
         },
         other => Prepare::Stop(other.into()),
-    })
+    })?;
+    generation::list(&mut connection, model.name()).await.map_err(refused)
 }
 
 /// Asks the log for its ends: lag, and whether it is still the log that is being folded.
-async fn monitor(
+pub(crate) async fn monitor(
     model: &'static str,
     log: Log,
     status: Status,
+    standing: Standing,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
     let mut rounds = 0u32;
@@ -292,7 +288,9 @@ async fn monitor(
                 format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
             return Err(ProjectorError::Broken { model, reason });
         }
-        report(model, &status.snapshot(), &mut reported);
+        if standing.is_live() {
+            report(model, &status.snapshot(), &mut reported);
+        }
         if rounds.is_multiple_of(IDENTITY_EVERY) {
             let same = log.is_still_itself().await;
             if matches!(same, Ok(false)) {
@@ -332,7 +330,7 @@ fn report(model: &'static str, snapshot: &Snapshot, reported: &mut BTreeSet<i32>
 }
 
 /// Runs a worker until it ends, or drops it in the middle where the projector itself was dropped.
-async fn run<M: ReadModel>(worker: Worker<M>, stop: watch::Receiver<bool>) -> Result<(), ProjectorError> {
+pub(crate) async fn run<M: ReadModel>(worker: Worker<M>, stop: watch::Receiver<bool>) -> Result<(), ProjectorError> {
     let mut dropped = stop.clone();
     tokio::select! {
         ended = worker.run(stop) => ended,

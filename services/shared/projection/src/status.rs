@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// Events folded since the start.
     pub events: u64,
+    /// Events that a load has read so far, while one is at work.
+    pub loading_events: Option<u64>,
     /// What goes wrong in some worker and has not worked since.
     pub last_error: Option<String>,
     /// Why the log could not be asked for its ends; `None` if it could.

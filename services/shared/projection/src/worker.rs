@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
+use crate::attend::Standing;
 use crate::checkpoint::Held;
 use crate::database::{self, Class, classify};
 use crate::feed::{Feed, Taken};
@@ -50,6 +51,7 @@ pub(crate) struct Worker<M> {
     database_url: String,
     batch_events_max: usize,
     status: Status,
+    standing: Standing,
     /// Since its session began.
     has_committed: AtomicBool,
 }
@@ -115,6 +117,7 @@ impl<M: ReadModel> Worker<M> {
         generation: Generation,
         options: &ProjectorOptions,
         status: Status,
+        standing: Standing,
     ) -> Self {
         Self {
             model,
@@ -123,6 +126,7 @@ impl<M: ReadModel> Worker<M> {
             database_url: options.database_url.clone(),
             batch_events_max: options.batch_events_max.max(1),
             status,
+            standing,
             has_committed: AtomicBool::new(false),
         }
     }
@@ -329,8 +333,15 @@ impl<M: ReadModel> Worker<M> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
         let began = Instant::now();
-        let source = load::Source { feed, from, held_max: load::HELD_BYTES_MAX };
+        let source = load::Source {
+            feed,
+            from,
+            held_max: load::HELD_BYTES_MAX,
+            standing: self.standing.clone(),
+            status: self.status.clone(),
+        };
         let loaded = load::load(connection, model, generation, self.log.namespace(), source, load, held).await;
+        self.status.change(|s| s.loading_events = None);
         let reason = match loaded {
             Ok(None) => return Ok(()),
             Ok(Some(loaded)) => {
@@ -339,7 +350,7 @@ impl<M: ReadModel> Worker<M> {
                 let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
                 self.measure(began, received_at, loaded.events, loaded.aside);
                 self.show(held);
-                load::analyze(connection, generation).await;
+                tokio::spawn(load::analyze(self.database_url.clone(), generation.clone()));
                 return Ok(());
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
@@ -444,6 +455,14 @@ impl<M: ReadModel> Worker<M> {
 
     fn measure(&self, began: Instant, received_at: i64, events: u64, aside: u64) {
         self.has_committed.store(true, Ordering::Relaxed);
+        self.status.change(|s| {
+            s.events += events;
+            s.dead_letters += aside;
+        });
+        // Figures are of what readers see.
+        if !self.standing.is_live() {
+            return;
+        }
         let model = self.model.name();
         ::metrics::counter!(metrics::EVENTS_TOTAL, "model" => model).increment(events);
         ::metrics::histogram!(metrics::BATCH_SECONDS, "model" => model).record(began.elapsed().as_secs_f64());
@@ -452,10 +471,6 @@ impl<M: ReadModel> Worker<M> {
         if aside > 0 {
             ::metrics::counter!(metrics::DEAD_LETTERS_TOTAL, "model" => model).increment(aside);
         }
-        self.status.change(|s| {
-            s.events += events;
-            s.dead_letters += aside;
-        });
     }
 
     /// Forgets what the last heartbeat did not renew under our epoch.
@@ -600,7 +615,7 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
                 Some(connection) => connection,
                 None => connection.insert(database::connect(&database_url, &name).await?),
             };
-            let view = leases.heartbeat(connection).await?;
+            let view = leases.heartbeat(connection, status.snapshot().loading_events).await?;
             if view.free > 0 {
                 // From here, and not only on taking over: this worker may be in the middle of a batch that waits for a
                 // row which a stopped predecessor has locked.

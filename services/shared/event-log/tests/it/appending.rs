@@ -26,7 +26,13 @@ async fn a_full_queue_refuses_and_recovers() {
     let answers = appender.append(Topic::Log, many()).await;
     let refused = answers.iter().filter(|a| **a == Err(AppendError::QueueFull)).count();
     assert!(refused > 0 && answers.iter().filter(|a| a.is_ok()).count() == 500 - refused, "{refused} refused");
-    assert_eq!(appender.waiting(), 0);
+    // The client counts a record for a moment longer than it takes to answer for it.
+    let emptied = async {
+        while appender.waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), emptied).await.expect("nothing waits that was answered");
     setup::append(&appender, ["after".to_owned()]).await;
 }
 

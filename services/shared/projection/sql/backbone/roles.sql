@@ -49,3 +49,5 @@ $$;
 CREATE SCHEMA IF NOT EXISTS workspace;
 GRANT USAGE, CREATE ON SCHEMA workspace TO analyst;
 COMMENT ON SCHEMA workspace IS 'The analysts'' own: tables and views that nothing here ever touches.';
+-- For its functions: of its tables nothing is granted.
+GRANT USAGE ON SCHEMA backbone TO analyst;

@@ -13,7 +13,7 @@ use crate::model::Event;
 /// Facts read back at a time.
 const FACTS_READ: usize = 4_000;
 /// Entities whose rows are written at a time.
-const ENTITIES_WRITTEN: usize = 2_000;
+const ENTITIES_WRITTEN: usize = 5_000;
 
 /// The facts of a model of bounded entities, on their way into its tables.
 pub struct Facts<B> {
@@ -35,6 +35,10 @@ impl<B: Bounded + 'static> Load for Facts<B> {
     fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
         let next = fact_rows::<B>(self.rows.bytes());
         vec![(copy_facts::<B>(), std::mem::replace(&mut self.rows, next))]
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.rows.bytes()
     }
 
     fn held_bytes(&self) -> usize {

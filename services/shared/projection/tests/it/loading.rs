@@ -43,8 +43,13 @@ async fn copies_and_broken_records_are_folded_behind_it() {
     assert_eq!(toy.loaded.load(Ordering::SeqCst), 1);
     // The planner knows what was loaded.
     let known = "SELECT count(*) FROM pg_stats WHERE schemaname = 'toy_g1' AND tablename = 'facts'";
-    let columns: i64 = sqlx::query_scalar(known).fetch_one(&mut stage.database().await).await.expect("a count");
-    assert!(columns > 0, "the loaded table was not analyzed");
+    let mut database = stage.database().await;
+    let analyzed = async {
+        while sqlx::query_scalar::<_, i64>(known).fetch_one(&mut database).await.expect("a count") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, analyzed).await.expect("the loaded table was not analyzed");
     projector.stop(WAIT).await.expect("it stops");
 }
 

@@ -2,6 +2,7 @@
 
 mod copy;
 mod faults;
+mod generations;
 mod loading;
 mod model;
 mod running;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use domain::Position;
 use event_log::{NewRecord, Topic};
 use projection::{GenerationError, Projector, ProjectorError, positions};
+use uuid::Uuid;
 
 use crate::setup::{Stage, WAIT};
 use crate::toy::Toy;
@@ -86,7 +88,7 @@ async fn what_cannot_be_folded_is_set_aside_alone() {
     stage.holds(600).await;
     assert_eq!(projector.status().dead_letters, 6);
     let (partition, offset) = *answers[0].as_ref().expect("it was acknowledged");
-    let mut position = domain::Position::default();
+    let mut position = Position::default();
     position.appended(partition, offset);
     let mut connection = stage.database().await;
     let letters = positions::dead_letters(&mut connection, &position).await.expect("dead letters are read");
@@ -108,7 +110,7 @@ async fn a_position_can_be_waited_for() {
     let projector = stage.start(stage.options()).await;
     let mut connection = stage.database().await;
     stage.send("e", 0..10, "a").await;
-    let position = domain::Position::new(stage.log.log_id(), stage.log.ends().await.expect("the log answers"));
+    let position = Position::new(stage.log.log_id(), stage.log.ends().await.expect("the log answers"));
     let missing = positions::wait(&mut connection, &position, &["toy"], WAIT).await.expect("positions are read");
     assert!(missing.is_empty(), "{missing:?}");
     stage.holds(10).await;
@@ -120,17 +122,82 @@ async fn a_position_can_be_waited_for() {
     projector.stop(WAIT).await.expect("it stops");
 }
 
+/// What SQL says of a token that was made here, and of texts that are none.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_definition_or_another_log_is_refused() {
+async fn analysts_can_wait_for_a_position() {
+    const MODELS: [&str; 3] = ["customer360", "sales", "service"];
+    let url = test_kit::postgres().await;
+    let mut connection = projection::database::connect(&url, "test").await.expect("the database answers");
+    projection::backbone::migrate(&mut connection).await.expect("the schema is made");
+    let log_id = Uuid::from_u128(0x00ff_80fe_7f01_0203_0405_0607_0809_0a0b);
+    sqlx::query("INSERT INTO backbone.log (log_id) VALUES ($1)")
+        .bind(log_id)
+        .execute(&mut connection)
+        .await
+        .expect("a log");
+    let statements = MODELS.map(|model| {
+        let (behind, far) = if model == "sales" { (4, 3) } else { (5, 300_000_000_000_i64) };
+        format!(
+            "INSERT INTO backbone.generations (model, generation, definition, schema_name, state) VALUES
+                 ('{model}', 1, 'd', '{model}_g1', 'live'), ('{model}', 2, 'd', '{model}_g2', 'building');
+             INSERT INTO backbone.checkpoints (model, generation, definition, partition, next_offset) VALUES
+                 ('{model}', 1, 'd', 0, {behind}), ('{model}', 1, 'd', 200, {far}), ('{model}', 2, 'd', 7, 9);"
+        )
+    });
+    sqlx::raw_sql(&statements.concat()).execute(&mut connection).await.expect("three models");
+    sqlx::raw_sql("SET ROLE analyst").execute(&mut connection).await.expect("the role is there");
+    let mut ask = async |token: &str| {
+        let asked =
+            sqlx::query_scalar::<_, bool>("SELECT backbone.has_reached($1)").bind(token).fetch_one(&mut connection);
+        asked.await.map_err(|error| {
+            let refusal = error.as_database_error().expect("PostgreSQL refuses it");
+            (refusal.code().unwrap_or_default().into_owned(), refusal.message().to_owned())
+        })
+    };
+
+    let at = |offsets: &[(i32, i64)]| Position::new(log_id, offsets.iter().copied().collect());
+    let mut published = at(&[(200, 3)]);
+    published.appended(0, 3);
+    for (position, reached) in [
+        (at(&[]), true),
+        (at(&[(0, 4), (200, 3)]), true),
+        (at(&[(0, 5)]), false),
+        (at(&[(200, 4)]), false),
+        // A partition of which only a generation that is being built has a checkpoint.
+        (at(&[(7, 1)]), false),
+        (at(&[(i32::MAX, i64::MAX)]), false),
+        (published.clone(), true),
+    ] {
+        assert_eq!(ask(&position.token()).await, Ok(reached), "{position:?}");
+    }
+
+    let refused = |answer: Result<bool, (String, String)>, token: &str, says: &str| {
+        let (code, message) = answer.expect_err(token);
+        assert!((code == "22023" || code == "0A000") && message.contains(says), "{token}: {code} {message}");
+    };
+    for token in ["", "p1.", "p2.AAAA", "yesterday", "p1.a b", "p1.AAAA=", "0/16B3748"] {
+        refused(ask(token).await, token, "this is no position");
+    }
+    let other = Position::new(Uuid::from_u128(1), published.next.clone()).token();
+    refused(ask(&other).await, &other, "another log");
+    let apart = [("sales", 1), ("service", 2)].map(|(model, next)| (model.to_owned(), [(0, next)].into()));
+    let apart = Position::of_models(log_id, apart.into()).token();
+    refused(ask(&apart).await, &apart, "different points");
+    // Cut anywhere, it is no other position by chance.
+    let whole = published.token();
+    for length in 4..whole.len() {
+        refused(ask(&whole[..length]).await, &whole[..length], "cut short");
+    }
+    for altered in [format!("{whole}AAAA"), format!("p1.{}{}", "A".repeat(22), "_".repeat(40))] {
+        refused(ask(&altered).await, &altered, "cut short");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_log_is_refused() {
     let stage = Stage::new().await;
     let projector = stage.start(stage.options()).await;
     projector.stop(WAIT).await.expect("it stops");
-    let changed = Toy { settings: "other".into(), ..Toy::default() };
-    let refused = Projector::start(changed, stage.log.clone(), stage.options()).await.err();
-    assert!(
-        matches!(refused, Some(ProjectorError::Generation(GenerationError::DefinitionChanged { .. }))),
-        "{refused:?}"
-    );
     let other = Stage::new().await;
     let refused = Projector::start(Toy::default(), other.log.clone(), stage.options()).await.err();
     assert!(matches!(refused, Some(ProjectorError::Generation(GenerationError::OtherLog { .. }))), "{refused:?}");

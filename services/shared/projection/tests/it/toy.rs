@@ -20,6 +20,10 @@ pub(crate) struct Toy {
     pub(crate) no_space: Arc<AtomicBool>,
     /// It loads a log from its beginning, instead of folding it in batches.
     pub(crate) loads: bool,
+    /// Its fold is wrong: this person's events count double.
+    pub(crate) doubles: Option<usize>,
+    /// It cannot fold anything: a table is missing.
+    pub(crate) is_broken: bool,
     /// How many loads came to their end.
     pub(crate) loaded: Arc<AtomicU32>,
 }
@@ -45,6 +49,10 @@ impl Load for Loading {
 
     fn take_rows(&mut self) -> Vec<(String, CopyBuffer)> {
         vec![(COPY_FACTS.to_owned(), std::mem::replace(&mut self.facts, CopyBuffer::new(4)))]
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.facts.bytes()
     }
 
     fn held_bytes(&self) -> usize {
@@ -83,6 +91,10 @@ impl ReadModel for Toy {
         &[("facts", &["received_at"]), ("totals", &[])]
     }
 
+    fn row_key(&self, view: &str) -> &'static [&'static str] {
+        if view == "totals" { &["who"] } else { &["event_id"] }
+    }
+
     fn fold_version(&self) -> u32 {
         1
     }
@@ -99,7 +111,8 @@ impl ReadModel for Toy {
         if load.is_short && self.no_space.load(Ordering::SeqCst) {
             sqlx::query(NO_SPACE).execute(&mut **cx).await?;
         }
-        add_totals(cx, &load.totals).await?;
+        self.break_down(cx).await?;
+        add_totals(cx, &self.counted(load.totals)).await?;
         self.loaded.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -110,6 +123,7 @@ impl ReadModel for Toy {
 
     async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
         tokio::time::sleep(std::time::Duration::from_millis(self.pause_ms)).await;
+        self.break_down(cx).await?;
         for (index, event) in batch.events.iter().enumerate() {
             let id = event.interaction.wire.id.as_deref().unwrap_or_default();
             if id.starts_with("refused") {
@@ -130,11 +144,31 @@ impl ReadModel for Toy {
         } else {
             self.unknown(cx, batch, mode).await?
         };
-        write(cx, &new).await
+        let mut facts = CopyBuffer::new(4);
+        let mut totals = BTreeMap::<String, i64>::new();
+        for event in new {
+            *totals.entry(put(&mut facts, event)).or_default() += 1;
+        }
+        copy_in(cx, COPY_FACTS, facts).await?;
+        Ok(add_totals(cx, &self.counted(totals)).await?)
     }
 }
 
 impl Toy {
+    fn counted(&self, mut totals: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+        if let Some(events) = self.doubles.and_then(|who| totals.get_mut(&subject(who))) {
+            *events *= 2;
+        }
+        totals
+    }
+
+    async fn break_down(&self, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
+        if self.is_broken {
+            sqlx::query("SELECT FROM no_such_table").execute(&mut **cx).await?;
+        }
+        Ok(())
+    }
+
     async fn unknown<'b>(
         &self,
         cx: &mut BatchTx<'_>,
@@ -174,16 +208,6 @@ impl Toy {
 const COPY_FACTS: &str = "COPY facts (event_id, received_at, hash, who) FROM STDIN BINARY";
 const NO_SPACE: &str = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no space left'; END $$";
 
-async fn write(cx: &mut BatchTx<'_>, events: &[&Event]) -> Result<(), ApplyError> {
-    let mut facts = CopyBuffer::new(4);
-    let mut totals = BTreeMap::<String, i64>::new();
-    for event in events {
-        *totals.entry(put(&mut facts, event)).or_default() += 1;
-    }
-    copy_in(cx, COPY_FACTS, facts).await?;
-    Ok(add_totals(cx, &totals).await?)
-}
-
 /// Puts an event's row; returns whom it names.
 fn put(facts: &mut CopyBuffer, event: &Event) -> String {
     let i = &event.interaction;
@@ -204,12 +228,13 @@ async fn add_totals(cx: &mut BatchTx<'_>, totals: &BTreeMap<String, i64>) -> Res
     Ok(())
 }
 
+fn subject(who: usize) -> String {
+    format!("email:who{who}@example.com")
+}
+
 /// A record's value: an event named `id` of somebody.
 pub(crate) fn value(id: &str, who: usize, note: &str) -> (rapport_proto::v1::Interaction, Vec<u8>) {
-    let json = test_kit::Event::new("com.example.noted", id)
-        .subject(&format!("email:who{who}@example.com"))
-        .data("note", note)
-        .json();
+    let json = test_kit::Event::new("com.example.noted", id).subject(&subject(who)).data("note", note).json();
     let wire: rapport_proto::v1::Interaction =
         rapport_proto::json::read(json.to_string().as_bytes()).expect("the test's events are valid");
     let value = prost::Message::encode_to_vec(&wire);

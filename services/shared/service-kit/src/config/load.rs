@@ -16,6 +16,9 @@ const FILE_SUFFIX: &str = "_FILE";
 /// Variables that are ours without being settings.
 const OTHER_VARIABLES: &[&str] = &["RAPPORT_CONFIG", "RAPPORT_STACK_DIR"];
 
+/// The settings that say where on this machine the services are.
+const PLACES: [&str; 2] = ["bind", "port_base"];
+
 /// librdkafka properties that hold Rapport's promises up; whoever changes one loses events.
 const KEPT_PROPERTIES: &[&str] = &[
     "acks",
@@ -43,6 +46,8 @@ pub enum Origin {
     SecretFile { variable: String, path: PathBuf },
     /// The configuration file.
     File(PathBuf),
+    /// What runs on this machine now, as this file of it says.
+    Running(PathBuf),
     /// Another setting decides it.
     Derived(&'static str),
     /// Nobody said anything.
@@ -56,6 +61,7 @@ impl fmt::Display for Origin {
             Self::Environment(variable) => write!(formatter, "environment {variable}"),
             Self::SecretFile { variable, path } => write!(formatter, "file {} ({variable})", path.display()),
             Self::File(path) => write!(formatter, "file {}", path.display()),
+            Self::Running(path) => write!(formatter, "what runs now, {}", path.display()),
             Self::Derived(name) => write!(formatter, "from {name}"),
             Self::Default => formatter.write_str("default"),
         }
@@ -152,6 +158,34 @@ impl Config {
         }
         config.derive();
         Ok(config)
+    }
+
+    /// Where the services are by these settings, as [`Config::follow`] reads it: lines of TOML.
+    pub fn places(&self) -> String {
+        let places = PLACES.iter().filter_map(|name| Some((*name, &self.values.get(name)?.0)));
+        let places = places.map(|(name, value)| (name.to_owned(), toml::Value::String(value.display())));
+        places.collect::<toml::Table>().to_string()
+    }
+
+    /// Takes where the services are from `file`, which what runs now has left, unless somebody gave any of it: half of
+    /// one place and half of another is none. Everything else in the file is left alone.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, or names a place that is not allowed.
+    pub fn follow(&mut self, file: &Path) -> Result<(), ConfigError> {
+        if PLACES.iter().any(|name| self.is_given(name)) {
+            return Ok(());
+        }
+        let table = table(file)?;
+        for name in PLACES {
+            if let Some(text) = table.get(name).and_then(scalar) {
+                let origin = Origin::Running(file.to_owned());
+                self.set(known(name, origin.clone())?, &text, origin)?;
+            }
+        }
+        self.values.retain(|_, (_, origin)| !matches!(origin, Origin::Derived(_)));
+        self.derive();
+        Ok(())
     }
 
     /// The text of a setting that has a default or is derived.
@@ -341,12 +375,7 @@ impl Config {
 
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let origin = Origin::File(path.to_owned());
-        let text = read(path, "configuration")?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-            path: path.to_owned(),
-            detail: error.to_string().trim().to_owned(),
-        })?;
-        for (name, value) in table {
+        for (name, value) in table(path)? {
             match value {
                 toml::Value::Table(properties) if name == "kafka" => {
                     self.read_properties("", properties, &origin)?;
@@ -421,6 +450,14 @@ fn read(path: &Path, origin: &str) -> Result<String, ConfigError> {
         origin: origin.to_owned(),
         source,
     })
+}
+
+fn table(path: &Path) -> Result<toml::Table, ConfigError> {
+    let syntax = |error: toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        detail: error.to_string().trim().to_owned(),
+    };
+    read(path, "configuration")?.parse().map_err(syntax)
 }
 
 /// A TOML value as the text that a flag would have; an array of such as a list.

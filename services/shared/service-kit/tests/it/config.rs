@@ -96,6 +96,40 @@ fn the_local_servers_follow_the_port_block_unless_others_are_given() {
 }
 
 #[test]
+fn what_runs_now_says_where_it_is_unless_somebody_else_does() {
+    let running = Given { cli: &[("port_base", "8000"), ("bind", "::1"), ("workers", "3")], ..Given::default() };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = write(&dir, "up.toml", &(running.load().expect("allowed").places() + "workers = 3\nlater = \"x\"\n"));
+
+    let mut config = Given::default().load().expect("allowed");
+    config.follow(&path).expect("allowed");
+    assert_eq!((config.u16("port_base"), origin(&config, "port_base")), (8000, Origin::Running(path.clone())));
+    assert_eq!(config.listen(config.ports().query).to_string(), "[::1]:8002");
+    assert_eq!((config.text("kafka"), origin(&config, "kafka")), ("127.0.0.1:8004", Origin::Derived("port_base")));
+    assert_eq!(config.text("database_url"), "postgres://rapport@127.0.0.1:8003/rapport");
+    assert!(!config.is_given("kafka"));
+    // Only places are taken, and nothing else that the file may say one day.
+    assert_eq!(config.u64("workers"), Given::default().load().expect("allowed").u64("workers"));
+
+    for given in [
+        Given { cli: &[("port_base", "7400")], ..Given::default() },
+        Given { env: &[("RAPPORT_PORT_BASE", "7400")], ..Given::default() },
+        Given { file: "port_base = 7400", ..Given::default() },
+    ] {
+        let mut config = given.load().expect("allowed");
+        config.follow(&path).expect("allowed");
+        assert_eq!((config.u16("port_base"), config.text("bind")), (7400, "127.0.0.1"), "all of a place or nothing");
+    }
+    let mut config = Given { cli: &[("kafka", "broker:9092")], ..Given::default() }.load().expect("allowed");
+    config.follow(&path).expect("allowed");
+    assert_eq!((config.u16("port_base"), config.text("kafka")), (8000, "broker:9092"));
+
+    let path = write(&dir, "bad.toml", "port_base = \"80\"\n");
+    let refused = Given::default().load().expect("allowed").follow(&path).expect_err("no such port").to_string();
+    assert!(refused.contains("what runs now"), "{refused}");
+}
+
+#[test]
 fn units_are_understood() {
     let cli = &[("wait_ms", "2s"), ("time_ahead_s_max", "2h"), ("event_bytes_max", "1MiB")];
     let config = Given { cli, ..Given::default() }.load().expect("allowed");

@@ -1,0 +1,607 @@
+//! Replays: a generation is built beside the live one, compared, swapped in; asked back and dropped.
+
+use std::io::{IsTerminal, Write as _};
+use std::time::{Duration, Instant};
+
+use event_log::Log;
+use projection::ReadModel;
+use projection::compare::{CompareError, Comparison, Counts, Difference, compare};
+use projection::generation::{self, Generation, GenerationError, Listed, State};
+use projection::swap::{SwapError, swap};
+use projector_customer360::Customer360;
+use serde_json::{Map, Value, json};
+use service_kit::Config;
+use sqlx::PgConnection;
+
+use super::{is_undefined, log_exit, open_log};
+use crate::cli::{GenerationArgs, GenerationCommand, Model, ReplayArgs};
+use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::{say, services};
+
+/// How long PostgreSQL may work on one statement: whole views are read and compared.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How long a swap tries to get past readers of the views.
+const SWAP_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long the live generation may take to come past the other one.
+const COMPARE_PATIENCE: Duration = Duration::from_secs(60);
+/// Progress is looked at this often, and told on a terminal.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Elsewhere it is told this often.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// A build that no projector has taken up for so long is waited for in vain.
+const UNATTENDED_PATIENCE: Duration = Duration::from_secs(30);
+/// How many differing rows of a view a replay shows.
+const REPLAY_ROWS: u32 = 5;
+
+/// `rapport generation ...`.
+pub(crate) async fn generation(config: &Config, command: GenerationCommand) -> Outcome {
+    match command {
+        GenerationCommand::List { model, output } => list(config, model, output.json).await,
+        GenerationCommand::Build(args) => run(config, args, Step::Build).await,
+        GenerationCommand::Verify(args) => run(config, args, Step::Verify).await,
+        GenerationCommand::Diff { args, rows } => run(config, args, Step::Diff { rows }).await,
+        GenerationCommand::Swap(args) => run(config, args, Step::Swap).await,
+        GenerationCommand::Rollback(args) => run(config, args, Step::Rollback).await,
+        GenerationCommand::Drop(args) => run(config, args, Step::Drop).await,
+    }
+}
+
+/// `rapport replay`.
+pub(crate) async fn replay(config: &Config, args: ReplayArgs) -> Outcome {
+    let ReplayArgs { model, dry_run, yes, output } = args;
+    run(config, GenerationArgs { model, generation: None, output }, Step::Replay { dry_run, yes }).await
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Build,
+    Verify,
+    Diff { rows: u32 },
+    Swap,
+    Rollback,
+    Drop,
+    Replay { dry_run: bool, yes: bool },
+}
+
+async fn run(config: &Config, args: GenerationArgs, step: Step) -> Outcome {
+    let log = open_log(config).await?;
+    let database = super::connect(config, STATEMENT_TIMEOUT).await?;
+    let customer360 = Customer360::new(*log.namespace()).with_limits(services::hub_limits(config)?);
+    let model = args.model;
+    services::with_model(model, customer360, Work { args, step, log, database }).await
+}
+
+async fn list(config: &Config, model: Option<Model>, as_json: bool) -> Outcome {
+    let mut database = super::connect(config, super::STATEMENT_TIMEOUT).await?;
+    let models = model.map_or_else(|| vec!["sales", "service", "customer360"], |model| vec![model.name()]);
+    let mut all = Vec::new();
+    for name in models {
+        let listed = match generation::list(&mut database, name).await {
+            Ok(listed) => listed,
+            Err(error) if is_undefined(&error) => Vec::new(),
+            Err(error) => return Err(error).or_exit(Exit::Unavailable),
+        };
+        for one in listed {
+            let next = generation::checkpoints(&mut database, &one.generation).await.or_exit(Exit::Unavailable)?;
+            all.push((one, next.values().sum::<i64>()));
+        }
+    }
+    if as_json {
+        let document = |(l, folded): &(Listed, i64)| {
+            json!({
+                "model": l.generation.model, "generation": l.generation.number, "schema": l.generation.schema,
+                "definition": l.generation.definition, "state": l.state.name(), "is_built": l.is_loaded,
+                "is_folded": l.is_attended, "records": folded, "loading_events": l.loading_events,
+                "failure": l.failure, "created_at": l.created_at, "retired_at": l.retired_at,
+            })
+        };
+        say::json(&json!({"generations": all.iter().map(document).collect::<Vec<_>>()}));
+        return Ok(());
+    }
+    if all.is_empty() {
+        say::line(format_args!("no generation; has a projector run on this database?"));
+        return Ok(());
+    }
+    let head = ["generation", "state", "records", "folded by", "created", "definition"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (l, folded) in &all {
+        let folded_by = match (&l.failure, l.is_attended) {
+            (Some(_), _) => "nobody: it failed",
+            (None, true) => "a projector",
+            (None, false) => "nobody",
+        };
+        let state = if l.is_loaded { l.state.name().to_owned() } else { format!("{}, not built yet", l.state.name()) };
+        rows.push(vec![
+            l.generation.schema.clone(),
+            state,
+            folded.to_string(),
+            folded_by.to_owned(),
+            l.created_at.clone(),
+            generation::short(&l.generation.definition),
+        ]);
+    }
+    say::table(&rows);
+    for (l, _) in &all {
+        if let Some(failure) = &l.failure {
+            say::line(format_args!("\n{}: {failure}", l.generation.schema));
+        }
+    }
+    Ok(())
+}
+
+/// One step for one model.
+struct Work {
+    args: GenerationArgs,
+    step: Step,
+    log: Log,
+    database: PgConnection,
+}
+
+impl services::WithModel for Work {
+    type Output = Outcome;
+
+    async fn run<M: ReadModel>(mut self, model: M) -> Outcome {
+        match self.step {
+            Step::Build => {
+                let built = self.build(&model).await?;
+                self.tell(&json!({"generation": built.number, "schema": built.schema, "is_built": true}), || {
+                    say::line(format_args!(
+                        "{} is built and keeps up with the log; next: rapport generation verify {}",
+                        built.schema, built.model
+                    ));
+                });
+                Ok(())
+            }
+            Step::Verify => self.verify(&model).await,
+            Step::Diff { rows } => self.diff(&model, rows).await,
+            Step::Swap => {
+                let number = self.chosen(&model).await?;
+                self.swap(&model, number).await
+            }
+            Step::Rollback => self.rollback(&model).await,
+            Step::Drop => self.drop(&model).await,
+            Step::Replay { dry_run, yes } => self.replay(&model, dry_run, yes).await,
+        }
+    }
+}
+
+impl Work {
+    /// A document for programs, or what people are told.
+    fn tell(&self, document: &Value, told: impl FnOnce()) {
+        if self.args.output.json {
+            say::json(document);
+        } else {
+            told();
+        }
+    }
+
+    async fn listed<M: ReadModel>(&mut self, model: &M) -> Outcome<Vec<Listed>> {
+        let listed = match generation::list(&mut self.database, model.name()).await {
+            Ok(listed) => listed,
+            Err(error) if is_undefined(&error) => Vec::new(),
+            Err(error) => return Err(error).or_exit(Exit::Unavailable),
+        };
+        if listed.iter().any(|l| l.state == State::Live) {
+            return Ok(listed);
+        }
+        let sentence = format_args!("{} has no live generation; has its projector run on this database?", model.name());
+        Err(Failure::new(Exit::Unavailable, sentence))
+    }
+
+    /// The generation that was named, else the newest beside the live one, one that is being built first.
+    async fn chosen<M: ReadModel>(&mut self, model: &M) -> Outcome<i32> {
+        if let Some(number) = self.args.generation {
+            return Ok(number);
+        }
+        let listed = self.listed(model).await?;
+        let others = listed.iter().filter(|l| l.state != State::Live);
+        let newest = others.max_by_key(|l| (l.state == State::Building, l.generation.number));
+        newest.map(|l| l.generation.number).ok_or_else(|| {
+            let name = model.name();
+            let sentence = format_args!(
+                "{name} has no generation beside the live one; `rapport generation build {name}` builds one"
+            );
+            Failure::new(Exit::BadInput, sentence)
+        })
+    }
+
+    /// Builds a generation beside the live one, or goes on with one that is being built, until it has caught up.
+    async fn build<M: ReadModel>(&mut self, model: &M) -> Outcome<Generation> {
+        self.listed(model).await?;
+        let (log_id, partitions) = (self.log.log_id(), self.log.partitions());
+        let building = generation::build(&mut self.database, model, log_id, partitions).await.map_err(|error| {
+            let exit = match &error {
+                GenerationError::Database { .. } => Exit::Unavailable,
+                _ => Exit::Configuration,
+            };
+            Failure::of(exit, error)
+        })?;
+        let ends = self.log.ends().await.map_err(|error| Failure::of(log_exit(&error), error))?;
+        let events: i64 = ends.values().sum();
+        let mut progress = Building::new(events);
+        loop {
+            let found = generation::list(&mut self.database, model.name()).await.or_exit(Exit::Unavailable)?;
+            let Some(found) = found.into_iter().find(|l| l.generation == building) else {
+                return Err(Failure::new(Exit::BadInput, format_args!("{} was dropped meanwhile", building.schema)));
+            };
+            if let Some(failure) = found.failure {
+                let sentence = format_args!(
+                    "{} cannot be built: {failure}; `rapport generation drop {}` removes what there is of it",
+                    building.schema, building.model
+                );
+                return Err(Failure::new(Exit::Difference, sentence));
+            }
+            let next = generation::checkpoints(&mut self.database, &building).await.or_exit(Exit::Unavailable)?;
+            if found.is_loaded && ends.iter().all(|(p, end)| next.get(p) >= Some(end)) {
+                progress.finish(&building.schema);
+                return Ok(building);
+            }
+            let folded = next.values().sum::<i64>().max(found.loading_events.unwrap_or(0));
+            progress.at(&building.schema, folded, found.is_attended).map_err(|sentence| {
+                Failure::new(Exit::TryAgain, format_args!("{sentence} (`rapport projector {}`)", building.model))
+            })?;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn compared<M: ReadModel>(&mut self, model: &M, number: i32, rows: u32) -> Outcome<Comparison> {
+        compare(&mut self.database, model, &self.log, number, rows, COMPARE_PATIENCE).await.map_err(|error| {
+            let exit = match &error {
+                CompareError::Unfit(_) => Exit::BadInput,
+                CompareError::LiveBehind { .. } => Exit::TryAgain,
+                CompareError::Fold { .. } => Exit::Difference,
+                CompareError::Log(error) => log_exit(error),
+                CompareError::Read(_) | CompareError::Database(_) => Exit::Unavailable,
+            };
+            Failure::of(exit, error)
+        })
+    }
+
+    async fn verify<M: ReadModel>(&mut self, model: &M) -> Outcome {
+        let number = self.chosen(model).await?;
+        let compared = self.compared(model, number, REPLAY_ROWS).await?;
+        self.tell(&document(&compared), || {
+            show_views(&compared);
+            show_end(&compared);
+        });
+        if compared.is_identical() { Ok(()) } else { Err(Failure::told(Exit::Difference)) }
+    }
+
+    async fn diff<M: ReadModel>(&mut self, model: &M, rows: u32) -> Outcome {
+        let number = self.chosen(model).await?;
+        let compared = self.compared(model, number, rows).await?;
+        self.tell(&document(&compared), || show_end(&compared));
+        if compared.is_identical() { Ok(()) } else { Err(Failure::told(Exit::Difference)) }
+    }
+
+    async fn swap<M: ReadModel>(&mut self, model: &M, number: i32) -> Outcome {
+        let now = swap(&mut self.database, model, number, SWAP_PATIENCE).await.map_err(|error| {
+            let exit = match &error {
+                SwapError::Unfit(_) => Exit::BadInput,
+                SwapError::OtherDefinition { .. } | SwapError::FewerColumns { .. } => Exit::Configuration,
+                SwapError::Behind { .. } | SwapError::Held { .. } => Exit::TryAgain,
+                SwapError::Database(_) => Exit::Unavailable,
+            };
+            Failure::of(exit, error)
+        })?;
+        self.tell(&json!({"live": now.number, "schema": now.schema}), || {
+            say::line(format_args!(
+                "{} is live; the one before is kept up to date: rapport generation rollback {name} goes back to it, \
+                 rapport generation drop {name} removes it",
+                now.schema,
+                name = now.model
+            ));
+        });
+        Ok(())
+    }
+
+    /// Back to the generation that was live before.
+    async fn rollback<M: ReadModel>(&mut self, model: &M) -> Outcome {
+        let listed = self.listed(model).await?;
+        let retired = listed.into_iter().filter(|l| l.state == State::Retired);
+        let before = match self.args.generation {
+            Some(number) => retired.into_iter().find(|l| l.generation.number == number),
+            None => retired.max_by(|a, b| a.retired_at.cmp(&b.retired_at)),
+        };
+        let Some(before) = before else {
+            let sentence = format_args!("{} has no such generation that was live before", model.name());
+            return Err(Failure::new(Exit::BadInput, sentence));
+        };
+        self.swap(model, before.generation.number).await
+    }
+
+    async fn drop<M: ReadModel>(&mut self, model: &M) -> Outcome {
+        let number = self.chosen(model).await?;
+        let listed = self.listed(model).await?;
+        let Some(found) = listed.into_iter().find(|l| l.generation.number == number) else {
+            return Err(Failure::new(Exit::BadInput, format_args!("{} has no generation {number}", model.name())));
+        };
+        if found.state == State::Live {
+            let sentence = format_args!("{} is live: swap another one in first", found.generation.schema);
+            return Err(Failure::new(Exit::BadInput, sentence));
+        }
+        generation::drop(&mut self.database, &found.generation).await.or_exit(Exit::Unavailable)?;
+        self.tell(&json!({"dropped": number, "schema": found.generation.schema}), || {
+            say::line(format_args!("{} is dropped", found.generation.schema));
+        });
+        Ok(())
+    }
+
+    async fn replay<M: ReadModel>(&mut self, model: &M, dry_run: bool, yes: bool) -> Outcome {
+        let listed = self.listed(model).await?;
+        let wanted = generation::definition(model);
+        let live = listed.iter().find(|l| l.state == State::Live);
+        let is_same = live.is_some_and(|l| l.generation.definition == wanted);
+        let ends = self.log.ends().await.map_err(|error| Failure::of(log_exit(&error), error))?;
+        let records: i64 = ends.values().sum();
+        if dry_run {
+            let name = model.name();
+            self.tell(&json!({"model": name, "records": records, "is_same_definition": is_same, "dry_run": true}), || {
+                say::line(format_args!(
+                    "would fold {records} records of the log into a new generation of {name}, {} (dry run: nothing was done)",
+                    if is_same {
+                        "verify that it is identical to the live one, and swap it in"
+                    } else {
+                        "of another definition than the live one, show what differs, and swap it in"
+                    }
+                ));
+            });
+            return Ok(());
+        }
+        let built = self.build(model).await?;
+        say::note(format_args!("comparing {} with the live generation", built.schema));
+        let compared = self.compared(model, built.number, REPLAY_ROWS).await?;
+        let identical = compared.is_identical();
+        if !self.args.output.json {
+            show_views(&compared);
+            show_end(&compared);
+        }
+        // Rows of one definition are the same whenever they are folded: where they are not, somebody has to look.
+        if !identical && !yes && (is_same || !asked_yes("swap it in all the same?")) {
+            let sentence = format_args!(
+                "{schema} was not swapped in: look at `rapport generation diff {name}`, then `rapport generation swap {name}` \
+                 or `rapport generation drop {name}`",
+                schema = built.schema,
+                name = built.model
+            );
+            return Err(Failure::new(Exit::Difference, sentence));
+        }
+        self.swap(model, built.number).await
+    }
+}
+
+/// Asks on the terminal; elsewhere the answer is no.
+fn asked_yes(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    let mut err = std::io::stderr().lock();
+    let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Tells how far a build is.
+struct Building {
+    records: i64,
+    began: Instant,
+    /// Since when records have been folded, and how many there were then.
+    first: Option<(Instant, i64)>,
+    told: Option<Instant>,
+    attended: Instant,
+    is_terminal: bool,
+}
+
+impl Building {
+    fn new(records: i64) -> Self {
+        let now = Instant::now();
+        Self {
+            records,
+            began: now,
+            first: None,
+            told: None,
+            attended: now,
+            is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// # Errors
+    /// No projector has been at it for long.
+    fn at(&mut self, schema: &str, folded: i64, is_attended: bool) -> Result<(), String> {
+        let now = Instant::now();
+        if is_attended {
+            self.attended = now;
+        }
+        if self.attended.elapsed() > UNATTENDED_PATIENCE {
+            return Err(format!(
+                "nobody builds {schema}: start a projector of this version, with the settings of this command; it goes on \
+                 with the build"
+            ));
+        }
+        let interval = if self.is_terminal { LOOK_INTERVAL } else { TELL_INTERVAL };
+        if self.told.is_some_and(|told| told.elapsed() < interval) {
+            return Ok(());
+        }
+        self.told = Some(now);
+        let (since, before) = *self.first.get_or_insert((now, folded));
+        let rate = (folded - before) as f64 / now.duration_since(since).as_secs_f64().max(0.001);
+        let left = (self.records - folded).max(0);
+        let eta =
+            if rate > 0.0 && folded > before { format!(", {:.0} s left", left as f64 / rate) } else { String::new() };
+        let line = if !is_attended {
+            format!("{schema}: waiting for a projector of this version to take it up")
+        } else if left == 0 {
+            format!("{schema}: {folded} of {} records read; deriving and indexing", self.records)
+        } else {
+            format!("{schema}: {folded} of {} records, {rate:.0}/s{eta}", self.records)
+        };
+        let mut err = std::io::stderr().lock();
+        let _ = if self.is_terminal { write!(err, "\r\x1b[K{line}") } else { writeln!(err, "{line}") };
+        let _ = err.flush();
+        Ok(())
+    }
+
+    fn finish(&self, schema: &str) {
+        if self.is_terminal && self.told.is_some() {
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+        }
+        say::note(format_args!("{schema} has caught up after {:.1} s", self.began.elapsed().as_secs_f64()));
+    }
+}
+
+fn document(compared: &Comparison) -> Value {
+    let views: Vec<Value> = compared
+        .views
+        .iter()
+        .map(|v| {
+            let digest = |d: &projection::digest::ViewDigest| json!({"rows": d.count, "sum": format!("{:032x}", d.sum)});
+            json!({
+                "view": v.live.view, "live": digest(&v.live), "other": digest(&v.other), "is_identical": v.live == v.other,
+                "added": v.counts.added, "removed": v.counts.removed, "changed": v.counts.changed,
+                "columns_removed": v.only.0, "columns_added": v.only.1,
+            })
+        })
+        .collect();
+    let differences: Vec<Value> = compared
+        .differences
+        .iter()
+        .map(|d| {
+            let events: Vec<Value> = d
+                .events
+                .iter()
+                .map(|id| match compared.events.get(id) {
+                    Some(e) => json!({
+                        "event_id": id, "source": e.source, "id": e.id, "type": e.kind, "occurred_at": e.occurred_at,
+                        "partition": e.partition, "log_offset": e.log_offset,
+                    }),
+                    None => json!({"event_id": id}),
+                })
+                .collect();
+            json!({"view": d.view, "key": d.key, "live": d.live, "other": d.other, "events": events})
+        })
+        .collect();
+    json!({
+        "model": compared.live.model, "live": compared.live.number, "other": compared.other.number,
+        "position": compared.position.token(), "is_identical": compared.is_identical(),
+        "views": views, "differences": differences,
+    })
+}
+
+fn show_views(compared: &Comparison) {
+    let live = format!("{} (live)", compared.live.schema);
+    let mut rows = vec![vec!["view".to_owned(), live, compared.other.schema.clone(), String::new()]];
+    for v in &compared.views {
+        let is_same = if v.live == v.other { "identical" } else { "DIFFERENT" };
+        rows.push(vec![v.live.view.clone(), v.live.count.to_string(), v.other.count.to_string(), is_same.to_owned()]);
+    }
+    say::table(&rows);
+}
+
+fn show_end(compared: &Comparison) {
+    for v in &compared.views {
+        for (columns, what) in [(&v.only.0, "only in the live one"), (&v.only.1, "new")] {
+            if !columns.is_empty() {
+                say::line(format_args!("{}: columns {what}: {}", v.live.view, columns.join(", ")));
+            }
+        }
+    }
+    for v in compared.views.iter().filter(|v| v.live != v.other) {
+        let Counts { added, removed, changed } = v.counts;
+        say::line(format_args!("\n{}: {added} added, {removed} removed, {changed} changed", v.live.view));
+        let shown: Vec<_> = compared.differences.iter().filter(|d| d.view == v.live.view).collect();
+        for difference in &shown {
+            show_difference(compared, difference);
+        }
+        let left = added + removed + changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
+        if left > 0 {
+            say::line(format_args!("  and {left} more"));
+        }
+    }
+    let token = compared.position.token();
+    if compared.is_identical() {
+        say::line(format_args!("identical at position {token}"));
+    } else {
+        say::line(format_args!("\nDIFFERENT at position {token}"));
+    }
+}
+
+fn show_difference(compared: &Comparison, difference: &Difference) {
+    let pairs =
+        |row: &Map<String, Value>| row.iter().map(|(c, v)| format!("{c}={}", shown(v))).collect::<Vec<_>>().join(" ");
+    let rest = |row: &Map<String, Value>| {
+        pairs(&row.clone().into_iter().filter(|(c, _)| !difference.key.contains_key(c)).collect())
+    };
+    let key = pairs(&difference.key);
+    match (&difference.live, &difference.other) {
+        (Some(live), Some(other)) => {
+            let change =
+                |(c, v): (&String, &Value)| format!("{c} {}", changed(v, other.get(c).unwrap_or(&Value::Null)));
+            say::line(format_args!("  ~ {key}: {}", live.iter().map(change).collect::<Vec<_>>().join(", ")));
+        }
+        (None, Some(other)) => say::line(format_args!("  + {key}: {}", rest(other))),
+        (Some(live), None) => say::line(format_args!("  - {key}: {}", rest(live))),
+        (None, None) => {}
+    }
+    for id in &difference.events {
+        match compared.events.get(id) {
+            Some(e) => say::line(format_args!(
+                "      by {} {} of {} at {} (partition {}, offset {})",
+                e.kind, e.id, e.source, e.occurred_at, e.partition, e.log_offset
+            )),
+            None => say::line(format_args!("      by event {id}")),
+        }
+    }
+}
+
+/// From one value to another; of lists what left and what came.
+fn changed(from: &Value, to: &Value) -> String {
+    let (Value::Array(before), Value::Array(after)) = (from, to) else {
+        return format!("{} -> {}", shown(from), shown(to));
+    };
+    let only = |sign: char, some: &[Value], others: &[Value]| -> Vec<String> {
+        some.iter().filter(|v| !others.contains(v)).map(|v| format!("{sign}{}", shown(v))).collect()
+    };
+    let parts = [only('-', before, after), only('+', after, before)].concat();
+    if parts.is_empty() { "in another order".to_owned() } else { parts.join(" ") }
+}
+
+/// A value on one line.
+fn shown(value: &Value) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.chars().count() > CHARACTERS_MAX {
+        return text.chars().take(CHARACTERS_MAX).chain(['…']).collect();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_shown_by_what_is_different() {
+        for (from, to, wanted) in [
+            (json!(1), json!(null), "1 -> null"),
+            (json!("a"), json!("b"), "a -> b"),
+            (json!(["a", "b"]), json!(["b", "c"]), "-a +c"),
+            (json!(["a", "b"]), json!(["b", "a"]), "in another order"),
+            (json!("x".repeat(61)), json!(2), &format!("{}… -> 2", "x".repeat(60))),
+        ] {
+            assert_eq!(changed(&from, &to), wanted);
+        }
+    }
+
+    #[test]
+    fn a_build_that_nobody_takes_up_is_given_up() {
+        let mut building = Building::new(10);
+        assert_eq!(building.at("toy_g2", 0, false), Ok(()));
+        building.attended = Instant::now().checked_sub(UNATTENDED_PATIENCE + Duration::from_secs(1)).expect("a past");
+        assert!(building.at("toy_g2", 0, false).is_err_and(|e| e.contains("nobody builds toy_g2")));
+        assert_eq!(building.at("toy_g2", 5, true), Ok(()));
+    }
+}

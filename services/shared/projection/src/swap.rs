@@ -1,0 +1,197 @@
+//! Making another generation the live one: the stable views are put on its tables in one transaction. Readers of the old one
+//! read on; nobody waits for long, since each try gives up after a moment and lets those who came behind it pass.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+
+use crate::backbone::lock_setup;
+use crate::database::{Class, classify};
+use crate::generation::{self, Generation, State, Views};
+use crate::model::ReadModel;
+
+/// A view is waited for this long in one try: whoever wants to read it meanwhile waits as long.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '150ms'";
+/// Between two tries, for those who waited behind one.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The same where the generation is only a batch behind.
+const BEHIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why a generation did not become the live one.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// It does not exist, or is live already.
+    #[error("{0}")]
+    Unfit(String),
+    /// It was folded by another definition than this version's, and the statements for its views are not known.
+    #[error(
+        "{schema} was folded by another definition ({found}) than this version's ({wanted}): swap it in with the version \
+         that built it"
+    )]
+    OtherDefinition {
+        /// Its schema.
+        schema: String,
+        /// Its definition, shortened.
+        found: String,
+        /// Ours, shortened.
+        wanted: String,
+    },
+    /// It has not reached the live one in time.
+    #[error(
+        "{schema} is {events} events behind the live generation and does not catch up; does a projector of the version that \
+         built it run?"
+    )]
+    Behind {
+        /// Its schema.
+        schema: String,
+        /// By how much.
+        events: i64,
+    },
+    /// Queries have been holding the views all the time.
+    #[error(
+        "the views of {model} could not be put on {schema}: somebody's queries have been holding them for {seconds} s; \
+         end them (see pg_stat_activity) or try again later"
+    )]
+    Held {
+        /// Whose views.
+        model: String,
+        /// The generation's schema.
+        schema: String,
+        /// For how long it was tried.
+        seconds: u64,
+    },
+    /// The views of the generation lack columns that the stable ones have gained since.
+    #[error(
+        "the stable views of {model} have columns that {schema} does not know ({reason}): a generation built by the version \
+         that runs now has them"
+    )]
+    FewerColumns {
+        /// Whose views.
+        model: String,
+        /// The generation's schema.
+        schema: String,
+        /// What PostgreSQL says.
+        reason: String,
+    },
+    /// A statement failed.
+    #[error("the generation could not be swapped in")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes a generation the live one, once it has reached the live one's checkpoint in every partition. Its views are
+/// `model`'s where it was built by this definition, else those it had when it was live.
+///
+/// # Errors
+/// It does not fit, does not catch up or its views are held for longer than `patience`.
+pub async fn swap<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    number: i32,
+    patience: Duration,
+) -> Result<Generation, SwapError> {
+    let found = generation::list(connection, model.name()).await?.into_iter().find(|g| g.generation.number == number);
+    let Some(found) = found else {
+        return Err(SwapError::Unfit(format!("{} has no generation {number}", model.name())));
+    };
+    match found.state {
+        State::Live => return Err(SwapError::Unfit(format!("{} is live already", found.generation.schema))),
+        State::Building | State::Retired if found.is_loaded => {}
+        _ => return Err(SwapError::Unfit(format!("{} is not built yet", found.generation.schema))),
+    }
+    let views = match (found.generation.definition == generation::definition(model), found.views) {
+        (true, _) => Views::of(model, &found.generation),
+        (false, Some(statements)) => Views { statements, hash: String::new() },
+        (false, None) => {
+            return Err(SwapError::OtherDefinition {
+                found: generation::short(&found.generation.definition),
+                wanted: generation::short(&generation::definition(model)),
+                schema: found.generation.schema,
+            });
+        }
+    };
+    let began = Instant::now();
+    loop {
+        let tried = attempt(connection, &found.generation, &views).await?;
+        let is_over = began.elapsed() > patience;
+        let Generation { model, schema, .. } = found.generation.clone();
+        match tried {
+            Tried::Swapped => return Ok(found.generation),
+            Tried::Behind(events) if is_over => return Err(SwapError::Behind { schema, events }),
+            Tried::Held if is_over => return Err(SwapError::Held { model, schema, seconds: patience.as_secs() }),
+            Tried::Behind(_) => tokio::time::sleep(BEHIND_PAUSE).await,
+            Tried::Held => tokio::time::sleep(RETRY_PAUSE).await,
+        }
+    }
+}
+
+enum Tried {
+    Swapped,
+    Behind(i64),
+    Held,
+}
+
+async fn attempt(connection: &mut PgConnection, g: &Generation, views: &Views) -> Result<Tried, SwapError> {
+    let mut tx = connection.begin().await?;
+    let tried = match attempt_within(&mut tx, g, views).await {
+        Ok(Tried::Swapped) => tx.commit().await.map(|()| Tried::Swapped),
+        Ok(tried) => tx.rollback().await.map(|()| tried),
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    };
+    match tried {
+        Err(error) if classify(&error) == Class::Conflict => Ok(Tried::Held),
+        Err(error) if is_fewer_columns(&error) => {
+            Err(SwapError::FewerColumns { model: g.model.clone(), schema: g.schema.clone(), reason: error.to_string() })
+        }
+        tried => Ok(tried?),
+    }
+}
+
+async fn attempt_within(tx: &mut PgConnection, g: &Generation, views: &Views) -> Result<Tried, sqlx::Error> {
+    lock_setup(tx).await?;
+    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *tx).await?;
+    // The live one's checkpoints stand still from here on; the other's may move.
+    let behind: i64 = sqlx::query_scalar(
+        "WITH live AS MATERIALIZED (
+             SELECT c.partition, c.next_offset
+             FROM backbone.checkpoints AS c JOIN backbone.generations AS g USING (model, generation)
+             WHERE g.model = $1 AND g.state = 'live' FOR UPDATE OF c
+         )
+         SELECT coalesce(sum(greatest(live.next_offset - coalesce(other.next_offset, 0), 0)), 0)::bigint
+         FROM live LEFT JOIN backbone.checkpoints AS other
+           ON other.model = $1 AND other.generation = $2 AND other.partition = live.partition",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .fetch_one(&mut *tx)
+    .await?;
+    if behind > 0 {
+        return Ok(Tried::Behind(behind));
+    }
+    views.create(tx, g).await?;
+    sqlx::query(
+        "UPDATE backbone.generations SET state = 'retired', retired_at = clock_timestamp()
+         WHERE model = $1 AND state = 'live'",
+    )
+    .bind(&g.model)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE backbone.generations SET state = 'live', retired_at = NULL, failure = NULL
+         WHERE model = $1 AND generation = $2",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .execute(&mut *tx)
+    .await?;
+    Ok(Tried::Swapped)
+}
+
+/// A view would lose a column, or have another one in its place.
+fn is_fewer_columns(error: &sqlx::Error) -> bool {
+    const INVALID_TABLE_DEFINITION: &str = "42P16";
+    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == INVALID_TABLE_DEFINITION)
+}
