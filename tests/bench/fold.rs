@@ -7,6 +7,10 @@ use std::{
 
 use domain::position::Offsets;
 use event_log::{Log, RangeReader, Start, Topic};
+use projection::generation::{self, State};
+use projector_customer360::Customer360;
+use projector_sales::Sales;
+use projector_service::Service;
 use sqlx::{Executor, PgConnection};
 
 use crate::{
@@ -120,6 +124,40 @@ pub(crate) async fn analyzed(machine: &Machine) -> Outcome {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     println!("  the loaded tables were analyzed {:.1} s later", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Has all three models built anew beside the live ones.
+///
+/// # Errors
+/// PostgreSQL refuses it.
+pub(crate) async fn replay(machine: &Machine) -> Outcome {
+    let log = machine.log(None).await?;
+    let (log_id, partitions) = (log.log_id(), log.partitions());
+    let mut connection = machine.connect("bench").await?;
+    generation::build(&mut connection, &Sales, log_id, partitions).await?;
+    generation::build(&mut connection, &Service, log_id, partitions).await?;
+    generation::build(&mut connection, &Customer360::new(*log.namespace()), log_id, partitions).await?;
+    Ok(())
+}
+
+/// Says how far those have come.
+///
+/// # Errors
+/// PostgreSQL refuses it.
+pub(crate) async fn replayed(machine: &Machine) -> Outcome {
+    let mut connection = machine.connect("bench").await?;
+    for projector in PROJECTORS {
+        for listed in generation::list(&mut connection, projector.name).await? {
+            if listed.state == State::Building {
+                let how_far = match (listed.is_loaded, listed.loading_events) {
+                    (true, _) => "is built".to_owned(),
+                    (false, events) => format!("is not built yet, {} events are loaded", events.unwrap_or(0)),
+                };
+                println!("  {} {how_far}", listed.generation.schema);
+            }
+        }
+    }
     Ok(())
 }
 

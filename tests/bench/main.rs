@@ -69,7 +69,7 @@ struct Plan {
     at_256: usize,
     /// Published one by one.
     one_by_one: usize,
-    /// Published in each of the two steady phases.
+    /// Published in each of the steady phases, at most.
     steady: usize,
     seed: u64,
     /// Groups of models to fold, and nothing else; empty: everything.
@@ -101,7 +101,7 @@ impl Plan {
     }
 
     fn total(&self) -> usize {
-        self.events + self.at_256 + self.one_by_one + 2 * self.steady
+        self.events + self.at_256 + self.one_by_one + 3 * self.steady
     }
 }
 
@@ -213,12 +213,21 @@ async fn measure(machine: &mut Machine, plan: &Plan, told: &Arc<[Told]>, figures
     machine.run(QUERY, true).await?;
     // Behind a load its tables are analyzed: part of life, but not all of it at once.
     fold::analyzed(machine).await?;
-    for (seen, rate) in [(Seen::Checkpoints, STEADY_RATE), (Seen::Page, STEADY_RATE_PAGES)] {
+    let replayed = ", while all three are replayed";
+    for (seen, rate, beside) in [
+        (Seen::Checkpoints, STEADY_RATE, ""),
+        (Seen::Page, STEADY_RATE_PAGES, ""),
+        (Seen::Checkpoints, STEADY_RATE, replayed),
+    ] {
+        if beside == replayed {
+            fold::replay(machine).await?;
+        }
         let events = plan.steady * rate / STEADY_RATE;
-        let phase = Phase { range: from..from + events, rate, seen };
+        let phase = Phase { range: from..from + events, rate, seen, beside };
         visible::measure(machine, told, phase, limits.round_trip, figures).await?;
         from += events;
     }
+    fold::replayed(machine).await?;
     Ok(())
 }
 

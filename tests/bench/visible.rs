@@ -52,6 +52,8 @@ pub(crate) struct Phase {
     pub(crate) rate: usize,
     /// What is waited for.
     pub(crate) seen: Seen,
+    /// What else goes on, as it is to stand in the table.
+    pub(crate) beside: &'static str,
 }
 
 /// An event under way.
@@ -112,10 +114,11 @@ pub(crate) async fn measure(
         Seen::Page => (None, "publish to the page that shows it"),
     };
     let limit = || Limit::Median("round trip", round_trip);
-    if let Some(what) = answer {
-        figures.push(Figure::new(format!("{what}, {}/s", phase.rate), events, &spent, limit()).with(answered));
+    let what = |what: &str| format!("{what}, {}/s{}", phase.rate, phase.beside);
+    if let Some(answer) = answer {
+        figures.push(Figure::new(what(answer), events, &spent, limit()).with(answered));
     }
-    figures.push(Figure::new(format!("{until}, {}/s", phase.rate), events, &spent, limit()).with(visible));
+    figures.push(Figure::new(what(until), events, &spent, limit()).with(visible));
     Ok(())
 }
 

@@ -10,6 +10,8 @@ CREATE UNIQUE INDEX subjects_subject ON subjects (subject_id);
 CREATE INDEX subjects_anchor ON subjects (anchor);
 CREATE UNIQUE INDEX naming_identifier ON naming (identifier, subject_id);
 CREATE UNIQUE INDEX identifiers_identifier ON identifiers (identifier);
+-- In the order of the code, byte by byte: links are walked in it.
+CREATE INDEX identifiers_order ON identifiers (identifier COLLATE "C");
 CREATE INDEX identifiers_component ON identifiers (component);
 CREATE UNIQUE INDEX neighbours_identifier ON neighbours (identifier, neighbour);
 CREATE UNIQUE INDEX link_events_left ON link_events (left_id, right_id, stamp);

@@ -75,35 +75,34 @@ CREATE TABLE affiliations (
     last_stamp  bytea NOT NULL
 ) WITH (fillfactor = 70);
 
--- The identity graph. Everything from here on is written under the generation's identity lock. Identifiers are ordered
--- byte by byte, as the code orders them.
+-- The identity graph. Everything from here on is written under the generation's identity lock.
 -- anchor: the strongest identifier that is no hub; NULL: nothing but hubs, a customer of its own.
 CREATE TABLE subjects (
     subject_id  uuid NOT NULL,
-    identifiers text[] COLLATE "C" NOT NULL,
+    identifiers text[] NOT NULL,
     first_stamp bytea NOT NULL,
     kind_rank   smallint NOT NULL,
-    anchor      text COLLATE "C"
+    anchor      text
 );
 CREATE TABLE naming (
-    identifier text COLLATE "C" NOT NULL,
+    identifier text NOT NULL,
     subject_id uuid NOT NULL
 );
 -- component: NULL for a hub that no explicit link joins to anybody. linked: some explicit link event named it.
 CREATE TABLE identifiers (
-    identifier text COLLATE "C" NOT NULL,
+    identifier text NOT NULL,
     component  bigint,
     hub        boolean NOT NULL,
     linked     boolean NOT NULL
 );
 -- Identifiers co-named in one subject, where a hub limit counts them.
 CREATE TABLE neighbours (
-    identifier text COLLATE "C" NOT NULL,
-    neighbour  text COLLATE "C" NOT NULL
+    identifier text NOT NULL,
+    neighbour  text NOT NULL
 );
 CREATE TABLE link_events (
-    left_id  text COLLATE "C" NOT NULL,
-    right_id text COLLATE "C" NOT NULL,
+    left_id  text NOT NULL,
+    right_id text NOT NULL,
     stamp    bytea NOT NULL,
     asserted boolean NOT NULL
 );
@@ -121,8 +120,8 @@ CREATE TABLE components (
 );
 CREATE SEQUENCE component_numbers CACHE 1;
 CREATE TABLE conflicts (
-    left_id     text COLLATE "C" NOT NULL,
-    right_id    text COLLATE "C" NOT NULL,
+    left_id     text NOT NULL,
+    right_id    text NOT NULL,
     stamp       bytea NOT NULL,
     kind        text NOT NULL,
     left_value  text NOT NULL,

@@ -41,7 +41,7 @@ COMMENT ON COLUMN {model}.identifiers.set_by IS 'That event.';
 -- Walked from one left identifier to the next, in their order, each with its own pairs: who asks for the first thousand has
 -- no others worked out.
 CREATE OR REPLACE VIEW {model}.links AS
-SELECT i.identifier AS left_identifier, p.right_id AS right_identifier, revoked.stamp IS NULL OR asserted.stamp IS NOT NULL AS is_on,
+SELECT i.identifier COLLATE "C" AS left_identifier, p.right_id COLLATE "C" AS right_identifier, revoked.stamp IS NULL OR asserted.stamp IS NOT NULL AS is_on,
        asserted.stamp IS NOT NULL OR revoked.stamp IS NOT NULL AS is_explicit,
        EXISTS (
            SELECT FROM {schema}.conflicts c WHERE c.left_id = i.identifier AND c.right_id = p.right_id
@@ -56,12 +56,12 @@ CROSS JOIN LATERAL (
         FROM {schema}.subjects s
         CROSS JOIN LATERAL unnest(s.identifiers) AS n (identifier)
         JOIN {schema}.identifiers other ON other.identifier = n.identifier
-        WHERE s.anchor = i.identifier AND n.identifier > i.identifier AND NOT other.hub
+        WHERE s.anchor = i.identifier AND n.identifier COLLATE "C" > i.identifier AND NOT other.hub
         UNION ALL
         SELECT s.anchor, s.first_stamp
         FROM {schema}.naming n
         JOIN {schema}.subjects s ON s.subject_id = n.subject_id
-        WHERE n.identifier = i.identifier AND NOT i.hub AND s.anchor > i.identifier
+        WHERE n.identifier = i.identifier AND NOT i.hub AND s.anchor COLLATE "C" > i.identifier
         UNION ALL
         SELECT e.right_id, NULL FROM {schema}.link_events e WHERE e.left_id = i.identifier
     ) pair

@@ -80,6 +80,17 @@ impl Snapshot {
 
     async fn open(database: &Database) -> Result<Self, Problem> {
         let mut transaction = database.begin().await?;
+        // Before the snapshot is taken: a generation swapped in behind it would be read as it was then, which may be less
+        // than the positions that are read here.
+        match sqlx::query("LOCK TABLE backbone.swaps IN ACCESS SHARE MODE").execute(&mut *transaction).await {
+            Ok(_) => {}
+            // A database of before, in which nothing is swapped yet, or one without anything.
+            Err(error) if progress::is_nothing_there(&error) => {
+                transaction.rollback().await?;
+                transaction = database.begin().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
         let progress = match Progress::read(&mut transaction).await {
             Ok(progress) => progress,
             Err(error) if progress::is_nothing_there(&error) => {

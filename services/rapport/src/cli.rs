@@ -260,22 +260,86 @@ Examples:
 
 `--from` and `--to` are times of receipt. Within a partition events come in the order of the log.")]
     Read(LogReadArgs),
+    /// Deliver a part of the log again to someone else: a topic, a URL or the standard output
+    #[command(after_help = "\
+Examples:
+  rapport log forward --type order.placed --type order.cancelled --to-topic partner.orders
+  rapport log forward --customer email:ann@example.com --to-stdout > ann.ndjson
+  rapport log forward --from 2026-03-01T00:00:00Z --dry-run --rate 500
+  rapport log forward --to-url http://other:7070 --rate 500 --resume forward.json
+
+`--from` and `--to` are times of receipt. The selection ends where the log ends when the command starts. Within a
+partition events come in the order of the log. A topic gets the records byte for byte, in partitions by their keys, and
+has to exist; --to-kafka takes the same [kafka] properties as the log. A URL gets batches of CloudEvents, as `publish`
+sends them: one without a path is a collector's, any other is used as it is, and a success without results counts for
+the whole batch. With --resume an interrupted command goes on where the file says: what was under way then is delivered
+again, nothing is left out; run once more after its end, it delivers what has arrived since. Exit code 65 if the other
+side rejected any.")]
+    Forward(LogForwardArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct LogReadArgs {
+pub(crate) struct SelectionArgs {
     /// Only events received at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<String>,
     /// Only events received before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// Only events of this type, with or without io.rapport. in front
+    /// Only events of this type, with or without io.rapport. in front; may be given more than once
     #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) kind: Option<String>,
+    pub(crate) kind: Vec<String>,
+    /// Only events on this channel, as the timeline has it: web, email, phone ...
+    #[arg(long, value_name = "CHANNEL")]
+    pub(crate) channel: Option<String>,
     /// Only events that name this identifier (kind:value)
     #[arg(long, value_name = "K:V")]
     pub(crate) subject: Option<String>,
+    /// Only events in this partition of the log
+    #[arg(long, value_name = "P")]
+    pub(crate) partition: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogForwardArgs {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Only what is on this customer's timeline: a customer id, any subject id, or kind:value
+    #[arg(long, value_name = "REF", conflicts_with = "subject")]
+    pub(crate) customer: Option<String>,
+    /// Deliver to this topic, which exists and is not the log's
+    #[arg(long, value_name = "TOPIC", required_unless_present_any = ["to_url", "to_stdout", "dry_run"],
+          conflicts_with_all = ["to_url", "to_stdout"])]
+    pub(crate) to_topic: Option<String>,
+    /// Where that topic is [default: in the log's own cluster]
+    #[arg(long, value_name = "HOST:PORT", requires = "to_topic")]
+    pub(crate) to_kafka: Option<String>,
+    /// Deliver to this address: another collector, or a webhook
+    #[arg(long, value_name = "URL", conflicts_with = "to_stdout")]
+    pub(crate) to_url: Option<String>,
+    /// Print the events as CloudEvents, one a line
+    #[arg(long)]
+    pub(crate) to_stdout: bool,
+    /// At most so many events a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Keep in this file how far it is, and go on from there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Count events and bytes, say how long it would take, and deliver nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The query service's address, for --customer [default: the local one, by port_base]
+    #[arg(long, value_name = "URL", requires = "customer")]
+    pub(crate) query: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogReadArgs {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// Go on with what arrives, until Ctrl-C
     #[arg(long)]
     pub(crate) follow: bool,
@@ -396,6 +460,31 @@ pub(crate) enum RejectedCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Send rejected events to the collector again, after what was wrong has been put right
+    #[command(after_help = "\
+Examples:
+  rapport rejected redrive --dry-run
+  rapport rejected redrive 0-17 0-18
+
+Each is sent as it came, byte for byte; what is rejected again is told with the reasons and is not kept a second time. The
+list of rejected events stays as it is, since a log is never changed: what was accepted before is accepted again and changes
+nothing. Exit code 1 if any was rejected again, 65 if there is no such id: then nothing is sent.")]
+    Redrive(RejectedRedriveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RejectedRedriveArgs {
+    /// The `rejection_id`s: partition-offset [default: all that are kept]
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// The collector's address [default: the local one, by port_base]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Have the events checked and append nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -411,6 +500,35 @@ pub(crate) enum DeadLettersCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Fold dead letters again into the generation they belong to, after what was wrong has been put right
+    #[command(after_help = "\
+Examples:
+  rapport dead-letters redrive --dry-run
+  rapport dead-letters redrive --model sales --type order.placed
+  rapport dead-letters redrive sales/1/0-17
+
+Each is folded exactly once, also while projectors fold and generations are built and swapped; what fails again stays with
+its new error. A dry run folds them too and takes everything back. Those of a generation that another version has built are
+left to that version. Exit code 1 if any was not folded, 65 if there is no such id: then nothing is done.")]
+    Redrive(DeadLettersRedriveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersRedriveArgs {
+    /// model/generation/partition-offset, as `list` prints it [default: all]
+    #[arg(value_name = "ID", conflicts_with_all = ["model", "kind"])]
+    pub(crate) ids: Vec<String>,
+    /// Only those of this read model
+    #[arg(long)]
+    pub(crate) model: Option<Model>,
+    /// Only events of this type, with or without io.rapport. in front
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Say which can be folded now, and leave everything as it is
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -554,6 +672,25 @@ mod tests {
         for (events, taken) in [("999", false), ("1000", true), ("10000000", true), ("10000001", false)] {
             let parsed = command().try_get_matches_from(["rapport", "demo", "--events", events]);
             assert_eq!(parsed.is_ok(), taken, "{events}");
+        }
+    }
+
+    #[test]
+    fn a_forward_goes_to_one_place() {
+        for (more, taken) in [
+            (&["--to-topic", "t", "--to-kafka", "h:1"][..], true),
+            (&["--to-url", "http://h"], true),
+            (&["--to-stdout", "--rate", "1"], true),
+            (&["--dry-run"], true),
+            (&[], false),
+            (&["--to-stdout", "--to-topic", "t"], false),
+            (&["--to-stdout", "--to-url", "http://h"], false),
+            (&["--to-kafka", "h:1", "--to-url", "http://h"], false),
+            (&["--to-stdout", "--rate", "0"], false),
+            (&["--to-stdout", "--customer", "email:a@b.c", "--subject", "email:a@b.c"], false),
+        ] {
+            let parsed = command().try_get_matches_from([&["rapport", "log", "forward"], more].concat());
+            assert_eq!(parsed.is_ok(), taken, "{more:?}");
         }
     }
 

@@ -13,7 +13,7 @@
 //! | `publish` | events from a file to the collector |
 //! | `import` | rows of a file to events, by a mapping |
 //! | `demo` | a company that does not exist, as events |
-//! | `ops` | `status`, `log read`, `digest`, `report`, `rejected`, `dead-letters`, `config` |
+//! | `ops` | `status`, `log read`, `log forward`, `digest`, `report`, `rejected`, `dead-letters`, `config` |
 //! | `http` | clients that reach this machine's services past any proxy |
 //! | `failure`, `say` | exit codes; what is printed |
 
@@ -65,6 +65,7 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
             Command::Demo(args) => Box::pin(demo::run(&config, &args)).await,
             Command::Status(output) => Box::pin(ops::status(&config, output)).await,
             Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
+            Command::Log(cli::LogCommand::Forward(args)) => Box::pin(ops::log_forward(&config, &args)).await,
             Command::Replay(args) => Box::pin(ops::replay(&config, args)).await,
             Command::Generation(command) => Box::pin(ops::generation(&config, command)).await,
             Command::Digest(args) => Box::pin(ops::digest(&config, &args)).await,

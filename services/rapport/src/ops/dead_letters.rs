@@ -9,6 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
+use super::redrive_dead_letters::redrive;
 use super::{STATEMENT_TIMEOUT, connect, is_undefined};
 use crate::cli::{DeadLettersCommand, ListArgs};
 use crate::failure::{Exit, Failure, OrExit, Outcome};
@@ -54,12 +55,14 @@ impl FromRow<'_, PgRow> for Whole {
     }
 }
 
-/// `rapport dead-letters list | show`.
+/// `rapport dead-letters list | show | redrive`.
 pub(crate) async fn dead_letters(config: &Config, command: &DeadLettersCommand) -> Outcome {
-    let mut database = connect(config, STATEMENT_TIMEOUT).await?;
     match command {
-        DeadLettersCommand::List(args) => list(&mut database, *args).await,
-        DeadLettersCommand::Show { id, output } => show(&mut database, id, output.json).await,
+        DeadLettersCommand::List(args) => list(&mut connect(config, STATEMENT_TIMEOUT).await?, *args).await,
+        DeadLettersCommand::Show { id, output } => {
+            show(&mut connect(config, STATEMENT_TIMEOUT).await?, id, output.json).await
+        }
+        DeadLettersCommand::Redrive(args) => redrive(config, args).await,
     }
 }
 
@@ -90,11 +93,7 @@ async fn list(database: &mut PgConnection, args: ListArgs) -> Outcome {
 }
 
 async fn show(database: &mut PgConnection, id: &str, as_json: bool) -> Outcome {
-    let Some((model, generation, partition, offset)) = parse(id) else {
-        let sentence =
-            format_args!("{id:?} is no dead letter's id, like sales/1/0-17; `rapport dead-letters list` shows them");
-        return Err(Failure::new(Exit::BadInput, sentence));
-    };
+    let (model, generation, partition, offset) = parse(id)?;
     let query = sqlx::query_as(include_str!("../../sql/dead_letters_show.sql"))
         .bind(model)
         .bind(generation)
@@ -105,9 +104,7 @@ async fn show(database: &mut PgConnection, id: &str, as_json: bool) -> Outcome {
         Err(error) if is_undefined(&error) => None,
         Err(error) => return Err(error).or_exit(Exit::Unavailable),
     };
-    let Some(whole) = found else {
-        return Err(Failure::new(Exit::BadInput, format_args!("there is no dead letter {id}")));
-    };
+    let Some(whole) = found else { return Err(missing(id)) };
     let event = whole.event();
     if as_json {
         let mut document = whole.letter.document();
@@ -129,7 +126,21 @@ async fn show(database: &mut PgConnection, id: &str, as_json: bool) -> Outcome {
     Ok(())
 }
 
-fn parse(id: &str) -> Option<(&str, i32, i32, i64)> {
+/// Model, generation, partition and offset of an id.
+pub(super) fn parse(id: &str) -> Outcome<(&str, i32, i32, i64)> {
+    split(id).ok_or_else(|| {
+        let sentence =
+            format_args!("{id:?} is no dead letter's id, like sales/1/0-17; `rapport dead-letters list` shows them");
+        Failure::new(Exit::BadInput, sentence)
+    })
+}
+
+/// That an id names no dead letter.
+pub(super) fn missing(id: &str) -> Failure {
+    Failure::new(Exit::BadInput, format_args!("there is no dead letter {id}"))
+}
+
+fn split(id: &str) -> Option<(&str, i32, i32, i64)> {
     let mut parts = id.split('/');
     let (model, generation, place) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
     let (partition, offset) = place.split_once('-')?;
@@ -173,13 +184,13 @@ impl Whole {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::split;
 
     #[test]
     fn ids() {
-        assert_eq!(parse("sales/1/0-17"), Some(("sales", 1, 0, 17)));
+        assert_eq!(split("sales/1/0-17"), Some(("sales", 1, 0, 17)));
         for bad in ["", "sales", "sales/1", "sales/x/0-1", "sales/1/0", "sales/1/0-1/2"] {
-            assert_eq!(parse(bad), None, "{bad}");
+            assert_eq!(split(bad), None, "{bad}");
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::{say, services};
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How long a swap tries to get past readers of the views.
 const SWAP_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long a drop waits for readers of the generation's tables.
+const DROP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the live generation may take to come past the other one.
 const COMPARE_PATIENCE: Duration = Duration::from_secs(60);
 /// Progress is looked at this often, and told on a terminal.
@@ -65,7 +67,9 @@ enum Step {
 
 async fn run(config: &Config, args: GenerationArgs, step: Step) -> Outcome {
     let log = open_log(config).await?;
-    let database = super::connect(config, STATEMENT_TIMEOUT).await?;
+    let mut database = super::connect(config, STATEMENT_TIMEOUT).await?;
+    projection::database::notice_a_closed_socket(&mut database).await.or_exit(Exit::Unavailable)?;
+    projection::backbone::migrate(&mut database).await.or_exit(Exit::Configuration)?;
     let customer360 = Customer360::new(*log.namespace()).with_limits(services::hub_limits(config)?);
     let model = args.model;
     services::with_model(model, customer360, Work { args, step, log, database }).await
@@ -110,7 +114,11 @@ async fn list(config: &Config, model: Option<Model>, as_json: bool) -> Outcome {
             (None, true) => "a projector",
             (None, false) => "nobody",
         };
-        let state = if l.is_loaded { l.state.name().to_owned() } else { format!("{}, not built yet", l.state.name()) };
+        let state = match (l.state, l.is_loaded) {
+            (State::Building, true) => "built".to_owned(),
+            (state, true) => state.name().to_owned(),
+            (state, false) => format!("{}, not built yet", state.name()),
+        };
         rows.push(vec![
             l.generation.schema.clone(),
             state,
@@ -155,8 +163,8 @@ impl services::WithModel for Work {
             Step::Verify => self.verify(&model).await,
             Step::Diff { rows } => self.diff(&model, rows).await,
             Step::Swap => {
-                let number = self.chosen(&model).await?;
-                self.swap(&model, number).await
+                let number = self.chosen(&model, false).await?;
+                self.swap(&model, number, State::Retired).await
             }
             Step::Rollback => self.rollback(&model).await,
             Step::Drop => self.drop(&model).await,
@@ -188,18 +196,20 @@ impl Work {
         Err(Failure::new(Exit::Unavailable, sentence))
     }
 
-    /// The generation that was named, else the newest beside the live one, one that is being built first.
-    async fn chosen<M: ReadModel>(&mut self, model: &M) -> Outcome<i32> {
+    /// The generation that was named, else the one that is being built, else, where any will do, the newest beside the live
+    /// one.
+    async fn chosen<M: ReadModel>(&mut self, model: &M, any: bool) -> Outcome<i32> {
         if let Some(number) = self.args.generation {
             return Ok(number);
         }
         let listed = self.listed(model).await?;
-        let others = listed.iter().filter(|l| l.state != State::Live);
+        let others = listed.iter().filter(|l| l.state == State::Building || (any && l.state != State::Live));
         let newest = others.max_by_key(|l| (l.state == State::Building, l.generation.number));
         newest.map(|l| l.generation.number).ok_or_else(|| {
             let name = model.name();
             let sentence = format_args!(
-                "{name} has no generation beside the live one; `rapport generation build {name}` builds one"
+                "{name} has no generation {} the live one; `rapport generation build {name}` builds one",
+                if any { "beside" } else { "that waits to take the place of" }
             );
             Failure::new(Exit::BadInput, sentence)
         })
@@ -248,17 +258,17 @@ impl Work {
         compare(&mut self.database, model, &self.log, number, rows, COMPARE_PATIENCE).await.map_err(|error| {
             let exit = match &error {
                 CompareError::Unfit(_) => Exit::BadInput,
-                CompareError::LiveBehind { .. } => Exit::TryAgain,
+                CompareError::LiveBehind { .. } | CompareError::OtherBehind { .. } => Exit::TryAgain,
                 CompareError::Fold { .. } => Exit::Difference,
                 CompareError::Log(error) => log_exit(error),
-                CompareError::Read(_) | CompareError::Database(_) => Exit::Unavailable,
+                CompareError::Silent { .. } | CompareError::Read(_) | CompareError::Database(_) => Exit::Unavailable,
             };
             Failure::of(exit, error)
         })
     }
 
     async fn verify<M: ReadModel>(&mut self, model: &M) -> Outcome {
-        let number = self.chosen(model).await?;
+        let number = self.chosen(model, true).await?;
         let compared = self.compared(model, number, REPLAY_ROWS).await?;
         self.tell(&document(&compared), || {
             show_views(&compared);
@@ -268,14 +278,14 @@ impl Work {
     }
 
     async fn diff<M: ReadModel>(&mut self, model: &M, rows: u32) -> Outcome {
-        let number = self.chosen(model).await?;
+        let number = self.chosen(model, true).await?;
         let compared = self.compared(model, number, rows).await?;
         self.tell(&document(&compared), || show_end(&compared));
         if compared.is_identical() { Ok(()) } else { Err(Failure::told(Exit::Difference)) }
     }
 
-    async fn swap<M: ReadModel>(&mut self, model: &M, number: i32) -> Outcome {
-        let now = swap(&mut self.database, model, number, SWAP_PATIENCE).await.map_err(|error| {
+    async fn swap<M: ReadModel>(&mut self, model: &M, number: i32, outgoing: State) -> Outcome {
+        let now = swap(&mut self.database, model, number, outgoing, SWAP_PATIENCE).await.map_err(|error| {
             let exit = match &error {
                 SwapError::Unfit(_) => Exit::BadInput,
                 SwapError::OtherDefinition { .. } | SwapError::FewerColumns { .. } => Exit::Configuration,
@@ -286,8 +296,8 @@ impl Work {
         })?;
         self.tell(&json!({"live": now.number, "schema": now.schema}), || {
             say::line(format_args!(
-                "{} is live; the one before is kept up to date: rapport generation rollback {name} goes back to it, \
-                 rapport generation drop {name} removes it",
+                "{} is live; the one before is folded on by projectors of its version: rapport generation rollback {name} \
+                 goes back to it, rapport generation drop {name} removes it",
                 now.schema,
                 name = now.model
             ));
@@ -307,11 +317,12 @@ impl Work {
             let sentence = format_args!("{} has no such generation that was live before", model.name());
             return Err(Failure::new(Exit::BadInput, sentence));
         };
-        self.swap(model, before.generation.number).await
+        // What is gone back from waits to be swapped in again, and is not gone back to.
+        self.swap(model, before.generation.number, State::Building).await
     }
 
     async fn drop<M: ReadModel>(&mut self, model: &M) -> Outcome {
-        let number = self.chosen(model).await?;
+        let number = self.chosen(model, true).await?;
         let listed = self.listed(model).await?;
         let Some(found) = listed.into_iter().find(|l| l.generation.number == number) else {
             return Err(Failure::new(Exit::BadInput, format_args!("{} has no generation {number}", model.name())));
@@ -320,7 +331,14 @@ impl Work {
             let sentence = format_args!("{} is live: swap another one in first", found.generation.schema);
             return Err(Failure::new(Exit::BadInput, sentence));
         }
-        generation::drop(&mut self.database, &found.generation).await.or_exit(Exit::Unavailable)?;
+        generation::drop(&mut self.database, &found.generation, DROP_PATIENCE).await.map_err(|error| {
+            let sentence = format_args!(
+                "{} is left by its projectors, but its tables are not dropped yet ({error}): end what reads them (see \
+                 pg_stat_activity) and run it again",
+                found.generation.schema
+            );
+            Failure::new(Exit::TryAgain, sentence)
+        })?;
         self.tell(&json!({"dropped": number, "schema": found.generation.schema}), || {
             say::line(format_args!("{} is dropped", found.generation.schema));
         });
@@ -349,15 +367,30 @@ impl Work {
             return Ok(());
         }
         let built = self.build(model).await?;
-        say::note(format_args!("comparing {} with the live generation", built.schema));
-        let compared = self.compared(model, built.number, REPLAY_ROWS).await?;
-        let identical = compared.is_identical();
-        if !self.args.output.json {
-            show_views(&compared);
-            show_end(&compared);
+        // Nobody of its version folds the live one: it has nothing more to say, and will not come past the built one.
+        let is_left = listed.iter().any(|l| l.state == State::Live && !l.is_attended) && !is_same;
+        let compared = if is_left {
+            say::note(format_args!(
+                "the live generation is of another definition and nobody folds it any more: the two cannot be compared at one \
+                 position"
+            ));
+            None
+        } else {
+            say::note(format_args!("comparing {} with the live generation", built.schema));
+            Some(self.compared(model, built.number, REPLAY_ROWS).await?)
+        };
+        let is_json = self.args.output.json;
+        if let Some(compared) = &compared {
+            if is_json {
+                say::json(&document(compared));
+            } else {
+                show_views(compared);
+                show_end(compared);
+            }
         }
+        let is_identical = compared.as_ref().is_some_and(Comparison::is_identical);
         // Rows of one definition are the same whenever they are folded: where they are not, somebody has to look.
-        if !identical && !yes && (is_same || !asked_yes("swap it in all the same?")) {
+        if !is_identical && !yes && (is_same || is_json || !asked_yes("swap it in all the same?")) {
             let sentence = format_args!(
                 "{schema} was not swapped in: look at `rapport generation diff {name}`, then `rapport generation swap {name}` \
                  or `rapport generation drop {name}`",
@@ -366,7 +399,8 @@ impl Work {
             );
             return Err(Failure::new(Exit::Difference, sentence));
         }
-        self.swap(model, built.number).await
+        self.args.output.json = false;
+        self.swap(model, built.number, State::Retired).await
     }
 }
 

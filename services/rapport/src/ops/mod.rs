@@ -4,19 +4,28 @@
 //! |---|---|
 //! | `status` | where each read model stands |
 //! | `log_read` | the log as CloudEvents |
+//! | `log_forward` | a part of the log, delivered again; `destination`: to whom; `resume`: how far it is |
+//! | `selection` | which events of the log are meant |
 //! | `rejected`, `dead_letters` | what was refused, and why |
+//! | `redrive_rejected`, `redrive_dead_letters` | the same once more |
 //! | `report` | the reports of the query service |
 //! | `doctor` | whether Kafka, PostgreSQL and this machine are as they should be |
 //! | `generations` | replays, and their steps one by one |
 //! | `digest` | one digest a view and one for the model |
 
 mod dead_letters;
+mod destination;
 mod digest;
 mod doctor;
 mod generations;
+mod log_forward;
 mod log_read;
+mod redrive_dead_letters;
+mod redrive_rejected;
 mod rejected;
 mod report;
+mod resume;
+mod selection;
 mod status;
 
 use std::str::FromStr;
@@ -36,6 +45,7 @@ pub(crate) use dead_letters::dead_letters;
 pub(crate) use digest::digest;
 pub(crate) use doctor::doctor;
 pub(crate) use generations::{generation, replay};
+pub(crate) use log_forward::log_forward;
 pub(crate) use log_read::log_read;
 pub(crate) use rejected::rejected;
 pub(crate) use report::report;

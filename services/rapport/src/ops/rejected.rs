@@ -5,16 +5,18 @@ use serde_json::{Value, json};
 use service_kit::Config;
 
 use super::open_log;
+use super::redrive_rejected::redrive;
 use crate::cli::{ListArgs, RejectedCommand};
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::say;
 
-/// `rapport rejected list | show`.
+/// `rapport rejected list | show | redrive`.
 pub(crate) async fn rejected(config: &Config, command: &RejectedCommand) -> Outcome {
     let log = open_log(config).await?;
     match command {
         RejectedCommand::List(args) => list(&log, *args).await,
         RejectedCommand::Show { id, output } => show(&log, id, output.json).await,
+        RejectedCommand::Redrive(args) => redrive(config, &log, args).await,
     }
 }
 
@@ -51,7 +53,8 @@ async fn list(log: &Log, args: ListArgs) -> Outcome {
     Ok(())
 }
 
-async fn show(log: &Log, id: &str, as_json: bool) -> Outcome {
+/// The record that an id names.
+pub(super) async fn find(log: &Log, id: &str) -> Outcome<Record> {
     let place = id.split_once('-').and_then(|(p, o)| Some((p.parse().ok()?, o.parse().ok()?)));
     let Some((partition, offset)) = place else {
         return Err(Failure::new(
@@ -62,9 +65,12 @@ async fn show(log: &Log, id: &str, as_json: bool) -> Outcome {
     let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
     let there = marks.get(&partition).is_some_and(|w| (w.start..w.end).contains(&offset));
     let records = if there { read(log, Offsets::from([(partition, offset)]), 1).await? } else { Vec::new() };
-    let Some(record) = records.first().filter(|r| r.offset == offset) else {
-        return Err(Failure::new(Exit::BadInput, format_args!("there is no rejected event {id}")));
-    };
+    let found = records.into_iter().find(|r| (r.partition, r.offset) == (partition, offset));
+    found.ok_or_else(|| Failure::new(Exit::BadInput, format_args!("there is no rejected event {id}")))
+}
+
+async fn show(log: &Log, id: &str, as_json: bool) -> Outcome {
+    let record = &find(log, id).await?;
     if as_json {
         say::json(&document(record, true));
         return Ok(());

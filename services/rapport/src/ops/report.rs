@@ -61,8 +61,8 @@ const LIST_INDENT: &str = "    ";
 const PARAMETER_INDENT: &str = "            ";
 
 /// An answer, read whole.
-struct Answer {
-    body: String,
+pub(super) struct Answer {
+    pub(super) body: String,
     truncated: bool,
 }
 
@@ -117,7 +117,11 @@ fn wrap(text: &mut String, words: impl Iterator<Item = String>, indent: &str) {
 }
 
 /// The path's segments and the parameters, encoded.
-fn address<'a>(base: &str, segments: impl Iterator<Item = &'a str>, parameters: &[(String, String)]) -> Outcome<Url> {
+pub(super) fn address<'a>(
+    base: &str,
+    segments: impl Iterator<Item = &'a str>,
+    parameters: &[(String, String)],
+) -> Outcome<Url> {
     let wrong = || Failure::new(Exit::BadInput, format_args!("{base} is no address like http://127.0.0.1:7072"));
     let mut url = Url::parse(base).map_err(|_| wrong())?;
     url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().extend(segments);
@@ -127,7 +131,7 @@ fn address<'a>(base: &str, segments: impl Iterator<Item = &'a str>, parameters: 
     Ok(url)
 }
 
-async fn ask(client: &Client, url: Url) -> Outcome<Answer> {
+pub(super) async fn ask(client: &Client, url: Url) -> Outcome<Answer> {
     // The address without its parameters: their values may be personal data.
     let place = url.origin().ascii_serialization();
     let unreachable = |error: reqwest::Error| {
@@ -151,7 +155,7 @@ fn refusal(status: StatusCode, body: &str) -> Failure {
     let problem: Value = serde_json::from_str(body).unwrap_or_default();
     let exit = match status.as_u16() {
         503 => Exit::TryAgain,
-        400..500 => Exit::BadInput,
+        300..500 => Exit::BadInput,
         _ => Exit::Unavailable,
     };
     let details: Vec<&str> =

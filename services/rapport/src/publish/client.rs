@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::Position;
-use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+use reqwest::{ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -23,12 +24,17 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Beyond the collector's own deadline.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The content type of a batch.
+const BATCH: &str = "application/cloudevents-batch+json";
+
 /// Publishes events over HTTP. Clones share its connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     validate_only: bool,
+    /// A success without results says that all of a batch was taken.
+    success_suffices: bool,
     /// How long nothing may be accepted or rejected before a publish is given up.
     patience: Duration,
     told: Arc<AtomicBool>,
@@ -85,13 +91,23 @@ impl std::fmt::Display for Note {
 impl Client {
     /// For the collector at `base` (`http://127.0.0.1:7070`). `validate_only`: nothing is appended.
     pub(crate) fn new(base: &str, validate_only: bool) -> Outcome<Self> {
-        let http = http::builder(base)
-            .timeout(REQUEST_TIMEOUT)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| Failure::new(Exit::Internal, format_args!("the HTTP client could not be made: {e}")))?;
         let url = format!("{}/events", base.trim_end_matches('/'));
-        Ok(Self { http, url, validate_only, patience: PATIENCE, told: Arc::default() })
+        let http = build(http::builder(base))?;
+        Ok(Self { http, url, validate_only, success_suffices: false, patience: PATIENCE, told: Arc::default() })
+    }
+
+    /// For whoever takes batches of CloudEvents at `url`: a collector where it names no path, else exactly that address.
+    /// Results are honoured where they come; a success without them stands for every event.
+    pub(crate) fn to_anyone(url: &str) -> Outcome<Self> {
+        let Some(parsed) = Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme())) else {
+            let sentence = format_args!("{url:?} is no address like http://other:7070 or https://example.com/hook");
+            return Err(Failure::new(Exit::BadInput, sentence));
+        };
+        let is_bare = parsed.path() == "/" && parsed.query().is_none();
+        // Followed to another page, a POST becomes a GET, and its success would say nothing of the events.
+        let http = build(http::builder(url).redirect(Policy::none()))?;
+        let exactly = Self { http, url: url.to_owned(), success_suffices: true, ..Self::new(url, false)? };
+        Ok(if is_bare { Self { url: format!("{}/events", url.trim_end_matches('/')), ..exactly } } else { exactly })
     }
 
     #[cfg(test)]
@@ -101,16 +117,31 @@ impl Client {
 
     /// Publishes a batch, and again what the collector could not take yet, until each event is accepted or rejected.
     pub(crate) async fn publish(&self, events: &[Vec<u8>]) -> Outcome<Answer> {
-        let mut verdicts: Vec<Option<Verdict>> = vec![None; events.len()];
+        self.until_taken(events.len(), BATCH, |open| batch(open.iter().map(|i| &events[*i]))).await
+    }
+
+    /// Publishes one event as the body of a request of this content type, until it is accepted or rejected.
+    pub(crate) async fn publish_as(&self, content_type: &str, body: &[u8]) -> Outcome<Answer> {
+        self.until_taken(1, content_type, |_| body.to_vec()).await
+    }
+
+    /// `body` makes the request that holds those of `count` events that are still open.
+    async fn until_taken(
+        &self,
+        count: usize,
+        content_type: &str,
+        body: impl Fn(&[usize]) -> Vec<u8>,
+    ) -> Outcome<Answer> {
+        let mut verdicts: Vec<Option<Verdict>> = vec![None; count];
         let mut position: Option<Position> = None;
         let mut patience_ends = Instant::now() + self.patience;
         loop {
-            let open: Vec<usize> = (0..events.len()).filter(|i| verdicts[*i].is_none()).collect();
+            let open: Vec<usize> = (0..count).filter(|i| verdicts[*i].is_none()).collect();
             if open.is_empty() {
                 break;
             }
             // Whether it answers for each event or not at all: what counts is that something was taken.
-            let (pause, took_nothing) = match self.attempt(open.iter().map(|i| &events[*i])).await? {
+            let (pause, took_nothing) = match self.attempt(content_type, body(&open), open.len()).await? {
                 Attempt::Answered { status, results, position: reached, pause } => {
                     let mut took_something = false;
                     for (index, verdict) in open.into_iter().zip(results) {
@@ -134,6 +165,15 @@ impl Client {
         Ok(Answer { verdicts: verdicts.into_iter().flatten().collect(), position })
     }
 
+    /// What may be wrong with the address.
+    fn doubt(&self) -> &'static str {
+        if self.success_suffices {
+            "does it take batches of CloudEvents (application/cloudevents-batch+json)?"
+        } else {
+            "is it a collector?"
+        }
+    }
+
     fn given_up(&self, reason: &str) -> Failure {
         let (url, seconds) = (&self.url, self.patience.as_secs());
         let kept = if self.validate_only { "nothing was appended" } else { "what was accepted is kept" };
@@ -149,17 +189,8 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, events: impl Iterator<Item = &Vec<u8>>) -> Outcome<Attempt> {
-        let mut body = vec![b'['];
-        for (index, event) in events.enumerate() {
-            if index > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(event);
-        }
-        body.push(b']');
-        let mut request =
-            self.http.post(&self.url).header("content-type", "application/cloudevents-batch+json").body(body);
+    async fn attempt(&self, content_type: &str, body: Vec<u8>, sent: usize) -> Outcome<Attempt> {
+        let mut request = self.http.post(&self.url).header("content-type", content_type).body(body);
         if self.validate_only {
             request = request.query(&[("validate_only", "true")]);
         }
@@ -180,18 +211,25 @@ impl Client {
             Ok(text) => text,
             Err(error) => return Ok(Attempt::Refused { pause, reason: cause(&error) }),
         };
-        self.read(status, &text, pause)
+        self.read(status, &text, pause, sent)
     }
 
-    fn read(&self, status: StatusCode, text: &str, pause: Duration) -> Outcome<Attempt> {
+    /// What an answer says of the events `sent`.
+    fn read(&self, status: StatusCode, text: &str, pause: Duration, sent: usize) -> Outcome<Attempt> {
         let overloaded = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let answered = matches!(status, StatusCode::OK | StatusCode::MULTI_STATUS | StatusCode::UNPROCESSABLE_ENTITY);
+        let suffices = self.success_suffices && status.is_success();
+        let answered =
+            suffices || matches!(status, StatusCode::OK | StatusCode::MULTI_STATUS | StatusCode::UNPROCESSABLE_ENTITY);
         if answered || overloaded {
             match serde_json::from_str::<Body>(text) {
                 Ok(body) if !body.results.is_empty() => {
                     let results = body.results.into_iter().map(verdict).collect();
                     let position = body.position.as_deref().and_then(|p| Position::parse(p).ok());
                     return Ok(Attempt::Answered { status, results, position, pause });
+                }
+                _ if suffices => {
+                    let results = vec![Some(Verdict::Accepted { warnings: Vec::new() }); sent];
+                    return Ok(Attempt::Answered { status, results, position: None, pause });
                 }
                 _ if overloaded => return Ok(Attempt::Refused { pause, reason: format!("it answers {status}") }),
                 _ => {}
@@ -203,9 +241,27 @@ impl Client {
         let answer: String = text.chars().take(500).collect();
         Err(Failure::new(
             Exit::Unavailable,
-            format_args!("{} refused the request with {status}: {answer}; is it a collector?", self.url),
+            format_args!("{} refused the request with {status}: {answer}; {}", self.url, self.doubt()),
         ))
     }
+}
+
+/// Events as the array that a batch is.
+fn batch<'e>(events: impl Iterator<Item = &'e Vec<u8>>) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for (index, event) in events.enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(event);
+    }
+    body.push(b']');
+    body
+}
+
+fn build(builder: ClientBuilder) -> Outcome<reqwest::Client> {
+    let built = builder.timeout(REQUEST_TIMEOUT).tcp_nodelay(true).build();
+    built.map_err(|e| Failure::new(Exit::Internal, format_args!("the HTTP client could not be made: {e}")))
 }
 
 enum Attempt {
@@ -346,6 +402,39 @@ mod tests {
         let (url, _serving) = collector(vec![("404 Not Found", "nothing here")]).await;
         let failure = Client::new(&url, false).unwrap().publish(&events(&["1"])).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_webhook_takes_by_success_and_is_heard_where_it_says_more() {
+        let (url, serving) = collector(vec![
+            ("503 Service Unavailable\r\nretry-after: 0", "busy"),
+            ("202 Accepted", r#"{"queued":true}"#),
+            ("204 No Content", ""),
+            ("202 Accepted", r#"{"results":[{"status":"rejected","errors":[{"code":"c","detail":"d"}]}]}"#),
+        ])
+        .await;
+        let accepted = Verdict::Accepted { warnings: vec![] };
+        let client = Client::to_anyone(&format!("{url}/hook")).unwrap();
+        let answer = client.publish(&events(&["1", "2"])).await.unwrap();
+        assert_eq!(answer.verdicts, [accepted.clone(), accepted.clone()]);
+        // An address without a path is a collector's, and answers as one or as any other.
+        let client = Client::to_anyone(&url).unwrap();
+        assert_eq!(client.url, format!("{url}/events"));
+        assert_eq!(client.publish(&events(&["3"])).await.unwrap().verdicts, [accepted]);
+        let rejected = Verdict::Rejected { reasons: vec!["c: d".to_owned()] };
+        assert_eq!(client.publish(&events(&["4"])).await.unwrap().verdicts, [rejected]);
+        assert_eq!(serving.await.unwrap(), ["[1,2]", "[1,2]", "[3]", "[4]"]);
+    }
+
+    /// A page to log in on is no delivery.
+    #[tokio::test]
+    async fn a_webhook_that_points_elsewhere_has_taken_nothing() {
+        let (url, _serving) = collector(vec![("302 Found\r\nlocation: /login", ""), ("200 OK", "log in")]).await;
+        let client = Client::to_anyone(&format!("{url}/hook")).unwrap();
+        assert_eq!(client.publish(&events(&["1"])).await.unwrap_err().exit(), Exit::Unavailable);
+        for wrong in ["other:7070", "ftp://other/x", "/hook", ""] {
+            assert_eq!(Client::to_anyone(wrong).err().map(|failure| failure.exit()), Some(Exit::BadInput), "{wrong}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use domain::Position;
 use serde_json::json;
 use service_kit::Config;
 
-pub(crate) use client::{Client, Verdict};
+pub(crate) use client::{Client, Verdict, join};
 pub(crate) use sender::{Progress, Sender};
 
 use crate::cli::PublishArgs;

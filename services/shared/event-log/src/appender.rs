@@ -106,6 +106,11 @@ impl Appender {
     ///
     /// Cancelling stops the waiting, not the appending.
     pub async fn append(&self, topic: Topic, records: Vec<NewRecord>) -> Vec<Appended> {
+        self.append_to(self.inner.log.name(topic), records).await
+    }
+
+    /// The same, to a topic by its name.
+    pub(crate) async fn append_to(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Appended> {
         if records.is_empty() {
             return Vec::new();
         }
@@ -117,11 +122,12 @@ impl Appender {
             open: AtomicUsize::new(records.len() + 1),
             done: Mutex::new(Some(done)),
         });
-        let name = self.inner.log.name(topic);
         for (index, record) in records.into_iter().enumerate() {
             let ticket = Box::new(Ticket { request: Arc::clone(&request), index });
-            let mut base = BaseRecord::with_opaque_to(name, ticket).payload(&record.value).key(&record.key);
-            base = base.headers(record.headers);
+            let mut base = BaseRecord::with_opaque_to(topic, ticket).payload(&record.value).headers(record.headers);
+            if !record.key.is_empty() {
+                base = base.key(&record.key);
+            }
             if let Some(partition) = record.partition {
                 base = base.partition(partition);
             }

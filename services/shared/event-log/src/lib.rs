@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! collector -> Appender -> Kafka -> Reader -> projectors, `log read`
+//!                                          -> `log forward` -> Target -> somebody else's topic
 //! ```
 //!
 //! | module | responsibility |
@@ -12,6 +13,7 @@
 //! | [`reader`] | following partitions from given offsets, without a consumer group |
 //! | [`inspect`] | what a cluster says of the topics, for operators |
 //! | [`range`] | a stretch of the log, from a time or the beginning to its end |
+//! | [`target`] | a topic that is not the log's, to which records are delivered again |
 //! | `client` | the consuming client: quiet where nothing is wrong |
 
 pub mod appender;
@@ -22,6 +24,7 @@ pub mod log;
 pub mod range;
 pub mod reader;
 pub mod record;
+pub mod target;
 
 pub use appender::{AppendError, Appender, AppenderOptions};
 pub use error::LogError;
@@ -30,3 +33,4 @@ pub use log::{Log, LogOptions, Topic, Watermarks};
 pub use range::{RangeReader, Start};
 pub use reader::{Fetched, ReadError, Reader};
 pub use record::{NewRecord, Record};
+pub use target::{Target, TargetError};

@@ -259,6 +259,11 @@ impl Log {
         .await
     }
 
+    /// What the cluster calls itself; `None` if it does not say in time. Blocks.
+    pub(crate) fn cluster_now(&self) -> Option<String> {
+        self.inner.asker.client().fetch_cluster_id(REQUEST_TIMEOUT)
+    }
+
     fn watermarks_now(&self, topic: &str) -> Result<BTreeMap<i32, Watermarks>, LogError> {
         drain(&self.inner.asker);
         let partitions = partition_count(&self.inner.options, &self.inner.asker, topic)?;
@@ -351,7 +356,7 @@ pub(crate) fn drain(asker: &Client) {
     }
 }
 
-fn partition_count(options: &LogOptions, asker: &Client, topic: &str) -> Result<i32, LogError> {
+pub(crate) fn partition_count(options: &LogOptions, asker: &Client, topic: &str) -> Result<i32, LogError> {
     let metadata = asker.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
     let missing = || LogError::Missing { topic: topic.to_owned() };
     match metadata.topics().iter().find(|t| t.name() == topic) {

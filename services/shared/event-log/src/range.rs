@@ -58,8 +58,21 @@ impl RangeReader {
             Start::Time(at_ms) => log.offsets_at(topic, at_ms).await?,
             Start::Offsets(offsets) => offsets,
         };
+        let ends = marks.iter().map(|(p, w)| (*p, w.end)).collect();
+        Self::to(log, topic, from, &ends, follow)
+    }
+
+    /// Opens the records of a topic from `from` to before `to`, of the partitions that both name.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub fn between(log: &Log, topic: Topic, from: Offsets, to: &Offsets) -> Result<Self, RangeError> {
+        Self::to(log, topic, from, to, false)
+    }
+
+    fn to(log: &Log, topic: Topic, from: Offsets, ends: &Offsets, follow: bool) -> Result<Self, RangeError> {
         let left: Offsets =
-            from.iter().filter_map(|(p, o)| marks.get(p).filter(|w| *o < w.end).map(|w| (*p, w.end))).collect();
+            from.iter().filter_map(|(p, o)| ends.get(p).filter(|end| *o < **end).map(|end| (*p, *end))).collect();
         let from: Offsets =
             if follow { from } else { from.into_iter().filter(|(p, _)| left.contains_key(p)).collect() };
         let reader = if from.is_empty() { None } else { Some(Reader::open(log, topic, &from)?) };

@@ -52,10 +52,7 @@ impl Record {
                 "ce_type" => created = text == LOG_CREATED_TYPE.as_bytes(),
                 _ => {}
             }
-            for part in [header.key.as_bytes(), text] {
-                bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                bytes.extend_from_slice(part);
-            }
+            put_header(&mut bytes, header.key, text);
         }
         let bytes = Bytes::from(bytes);
         let timestamp_ms = match message.timestamp() {
@@ -88,6 +85,25 @@ impl Record {
         }
     }
 
+    /// A record as it was kept elsewhere. The time of receipt is the one that was kept, whatever the headers say.
+    pub fn kept<'h>(
+        partition: i32,
+        offset: i64,
+        received_at: i64,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(HEADERS_BYTES);
+        let mut created = false;
+        for (name, text) in headers {
+            created |= name == "ce_type" && text == LOG_CREATED_TYPE.as_bytes();
+            put_header(&mut bytes, name, text);
+        }
+        let bare = Self::bare(partition, offset, received_at, value.into());
+        Self { created, key: key.into(), headers: bytes.into(), ..bare }
+    }
+
     /// The headers, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &self.headers[..];
@@ -110,12 +126,19 @@ impl Record {
     }
 }
 
+fn put_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), value] {
+        bytes.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+}
+
 fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
-/// A record to be appended.
+/// A record to be appended. One with an empty key has none: any partition may take it.
 #[derive(Debug)]
 pub struct NewRecord {
     pub(crate) key: Vec<u8>,
@@ -128,6 +151,12 @@ impl NewRecord {
     /// A record without headers. The key chooses the partition.
     pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         Self { key: key.into(), value: value.into(), headers: OwnedHeaders::new_with_capacity(8), partition: None }
+    }
+
+    /// A record read before, once more: key, value and headers byte for byte. The key chooses the partition.
+    pub fn again(record: &Record) -> Self {
+        let again = Self::new(&record.key[..], &record.value[..]);
+        record.headers().fold(again, |again, (name, value)| again.header(name, value))
     }
 
     /// The record of a normalized interaction: `value` is its encoding, `received_at` microseconds UTC. The key is the
@@ -165,5 +194,22 @@ impl NewRecord {
     /// Bytes of key and value.
     pub fn size(&self) -> usize {
         self.key.len() + self.value.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_comes_back() {
+        let headers = [("ce_type", &b"order.placed"[..]), ("ce_id", b"7"), ("empty", b"")];
+        let record = Record::kept(3, 17, 1_772_438_400_000_001, &b"key"[..], &b"value"[..], headers);
+        assert_eq!(record.headers().collect::<Vec<_>>(), headers);
+        assert_eq!((record.partition, record.offset, record.received_at), (3, 17, 1_772_438_400_000_001));
+        assert_eq!((&record.key[..], &record.value[..], record.created), (&b"key"[..], &b"value"[..], false));
+        assert_eq!((record.header("ce_id"), record.header("ce_time")), (Some("7"), None));
+        let created = Record::kept(0, 0, 0, Bytes::new(), Bytes::new(), [("ce_type", LOG_CREATED_TYPE.as_bytes())]);
+        assert!(created.created);
     }
 }

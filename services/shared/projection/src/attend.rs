@@ -9,6 +9,7 @@ use event_log::Log;
 use sqlx::PgConnection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::database;
 use crate::generation::{self, Generation, Listed, State};
@@ -19,6 +20,8 @@ use crate::worker::Worker;
 
 /// How often the generations are looked at.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How long PostgreSQL may take to answer: a connection that hangs is given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a projector knows of the generations that it folds. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -149,6 +152,8 @@ impl<M: ReadModel> Attendant<M> {
             }
         }
         let Err(error) = ended else { return Ok(()) };
+        // It may have been dropped, or another one swapped in, since anybody looked.
+        self.look().await;
         if self.attended.is_live(number) {
             return Err(error);
         }
@@ -158,8 +163,9 @@ impl<M: ReadModel> Attendant<M> {
             let failure = error.to_string();
             let model = self.model.name();
             let noted = async { generation::note_failure(self.connection().await?, model, number, &failure).await };
-            if let Err(error) = noted.await {
-                tracing::warn!(%error, "why a generation is not folded any more could not be noted");
+            let noted = timeout(ANSWER_TIMEOUT, noted).await;
+            if !matches!(noted, Ok(Ok(()))) {
+                tracing::warn!(model, "why a generation is not folded any more could not be noted");
                 self.connection = None;
             }
         }
@@ -184,18 +190,19 @@ impl<M: ReadModel> Attendant<M> {
     async fn look(&mut self) {
         let model = self.model.name();
         let listed = async { generation::list(self.connection().await?, model).await };
-        match listed.await {
-            Ok(listed) => self.reconcile(&listed),
-            Err(error) => {
+        match timeout(ANSWER_TIMEOUT, listed).await {
+            Ok(Ok(listed)) => self.reconcile(&listed),
+            Ok(Err(error)) => {
                 tracing::debug!(model, %error, "the generations could not be looked at");
                 self.connection = None;
             }
+            Err(_) => self.connection = None,
         }
     }
 
     /// Begins with those that have come and ends with those that are gone.
     pub(crate) fn reconcile(&mut self, listed: &[Listed]) {
-        let own = |l: &&Listed| l.generation.definition == self.definition;
+        let own = |l: &&Listed| l.generation.definition == self.definition && l.state != State::Dropping;
         let live = listed.iter().find(|l| l.state == State::Live);
         match live {
             Some(live) if own(&live) => self.attended.knows(Some(live.generation.number), None),

@@ -26,6 +26,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Records folded at a time, and read at a time.
 const RECORDS_MAX: usize = 5000;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// More is not folded within a comparison: nobody else can fold the generation meanwhile.
+const LACKS_MAX: i64 = 100_000;
 /// While records that are known to be there are waited for.
 const READ_WAIT: Duration = Duration::from_secs(1);
 /// Folding prefers indexes; what reads whole views must not.
@@ -45,6 +47,22 @@ pub enum CompareError {
         schema: String,
         /// By how much.
         events: i64,
+    },
+    /// Too much would have to be folded for the comparison.
+    #[error(
+        "{schema} is {events} events behind the live generation: does a projector of the version that built it run?"
+    )]
+    OtherBehind {
+        /// The other generation's schema.
+        schema: String,
+        /// By how much.
+        events: i64,
+    },
+    /// Kafka has said nothing for long.
+    #[error("Kafka has brought nothing of the log for {seconds} s; is it running?")]
+    Silent {
+        /// For how long.
+        seconds: u64,
     },
     /// The log could not be asked.
     #[error(transparent)]
@@ -106,7 +124,7 @@ pub struct Difference {
 
 /// An event that a differing row names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Behind {
+pub struct Named {
     /// Its source and id, as published.
     pub source: String,
     /// See `source`.
@@ -135,7 +153,7 @@ pub struct Comparison {
     /// Rows that differ, at most as many a view as were asked for.
     pub differences: Vec<Difference>,
     /// The events that they name, as far as customer360 knows them.
-    pub events: BTreeMap<Uuid, Behind>,
+    pub events: BTreeMap<Uuid, Named>,
 }
 
 impl Comparison {
@@ -202,7 +220,7 @@ async fn pair<M: ReadModel>(
         .ok_or_else(|| CompareError::Unfit(format!("{name} has no live generation to compare with")))?;
     let other = take(&|l| l.generation.number == number)
         .ok_or_else(|| CompareError::Unfit(format!("{name} has no generation {number} beside the live one")))?;
-    if !other.is_loaded {
+    if !other.is_loaded || other.state == State::Dropping {
         return Err(CompareError::Unfit(format!("{} is not built yet", other.generation.schema)));
     }
     if other.generation.definition != generation::definition(model) {
@@ -239,7 +257,10 @@ impl<M: ReadModel> Held<'_, M> {
     async fn compare(&self, connection: &mut PgConnection) -> Result<Comparison, CompareError> {
         let from = generation::checkpoints(connection, &self.other).await?;
         self.passed(connection, &from).await?;
-        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
+        // Locked before the snapshot is taken: until the end no other generation becomes the live one.
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE backbone.swaps IN ACCESS SHARE MODE")
+            .execute(&mut *connection)
+            .await?;
         let compared = self.compare_within(connection, &from).await;
         // A lost connection has rolled back by itself.
         let ended = sqlx::raw_sql("ROLLBACK").execute(connection).await;
@@ -265,7 +286,14 @@ impl<M: ReadModel> Held<'_, M> {
     }
 
     async fn compare_within(&self, connection: &mut PgConnection, from: &Offsets) -> Result<Comparison, CompareError> {
+        if generation::find_live(connection, &self.live.model).await?.as_ref() != Some(&self.live) {
+            return Err(CompareError::Unfit(format!("{} is not live any more", self.live.schema)));
+        }
         let to = generation::checkpoints(connection, &self.live).await?;
+        let lacks: i64 = to.iter().map(|(p, next)| (next - from.get(p).copied().unwrap_or(0)).max(0)).sum();
+        if lacks > LACKS_MAX {
+            return Err(CompareError::OtherBehind { schema: self.other.schema.clone(), events: lacks });
+        }
         self.catch_up(connection, from, &to).await?;
         sqlx::raw_sql(PLAN_AS_USUAL).execute(&mut *connection).await?;
         sqlx::raw_sql(digest::FIXED).execute(&mut *connection).await?;
@@ -301,8 +329,14 @@ impl<M: ReadModel> Held<'_, M> {
         let mut reader = Reader::open(self.log, Topic::Log, &starts)?;
         sqlx::raw_sql(&format!("SET LOCAL search_path = {}", self.other.schema)).execute(&mut *connection).await?;
         let mut folder = Folder::within_transaction(self.model, self.other.clone(), *self.log.namespace());
+        let mut last_news = Instant::now();
         while !left.is_empty() {
             let fetched = reader.next(RECORDS_MAX, BYTES_MAX, READ_WAIT).await?;
+            if !fetched.is_empty() {
+                last_news = Instant::now();
+            } else if last_news.elapsed() > self.patience {
+                return Err(CompareError::Silent { seconds: self.patience.as_secs() });
+            }
             let wanted = |r: &event_log::Record| left.get(&r.partition).is_some_and(|end| r.offset < *end);
             let decoded: Vec<Decoded> = fetched
                 .records
@@ -435,7 +469,7 @@ impl Both {
 async fn events(
     connection: &mut PgConnection,
     differences: &[Difference],
-) -> Result<BTreeMap<Uuid, Behind>, sqlx::Error> {
+) -> Result<BTreeMap<Uuid, Named>, sqlx::Error> {
     let ids: Vec<Uuid> = differences.iter().flat_map(|d| d.events.iter().copied()).collect();
     let known: bool = sqlx::query_scalar("SELECT to_regclass('customer360.timeline') IS NOT NULL")
         .fetch_one(&mut *connection)
@@ -452,9 +486,9 @@ async fn events(
     .bind(ids)
     .fetch_all(connection)
     .await?;
-    let behind = |(event, source, id, kind, micros, partition, log_offset): Row| {
+    let named = |(event, source, id, kind, micros, partition, log_offset): Row| {
         let occurred_at = time::format(micros).unwrap_or_default();
-        (event, Behind { source, id, kind, occurred_at, partition, log_offset })
+        (event, Named { source, id, kind, occurred_at, partition, log_offset })
     };
-    Ok(rows.into_iter().map(behind).collect())
+    Ok(rows.into_iter().map(named).collect())
 }

@@ -31,8 +31,16 @@ pub async fn connect(database_url: &str, name: &str) -> Result<PgConnection, sql
     // given out twice (leases, generations) turns this on again for its transaction.
     connection.execute("SET synchronous_commit = off; SET timezone = 'UTC'; SET client_min_messages = warning").await?;
     connection.execute(NO_TIMEOUTS).await?;
-    connection.execute(NOTICE_A_CLOSED_SOCKET).await?;
+    notice_a_closed_socket(&mut connection).await?;
     Ok(connection)
+}
+
+/// Has PostgreSQL end what it is at for a client that has gone.
+///
+/// # Errors
+/// The connection is lost.
+pub async fn notice_a_closed_socket(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute(NOTICE_A_CLOSED_SOCKET).await.map(|_| ())
 }
 
 /// What to do about an error.

@@ -1,6 +1,8 @@
 //! Folding events without a log: for property tests, oracles and benchmarks. The same transactions as a projector's,
 //! with the same modes, retries and dead letters, but no leases and no checkpoints.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::{Interaction, Namespace};
 use event_log::Record;
@@ -14,6 +16,9 @@ use crate::load::{self, Gather};
 use crate::model::{ApplyError, BatchTx, Event, Mode, ReadModel};
 use crate::unit::{Decoded, Unit};
 use crate::{backbone, database};
+
+/// How long readers of tables that are dropped are waited for.
+const DROP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why direct folding failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +72,7 @@ impl<M: ReadModel> Direct<M> {
     }
 
     async fn recreate(&mut self) -> Result<(), DirectError> {
-        generation::drop(&mut self.connection, &self.generation).await?;
+        generation::drop(&mut self.connection, &self.generation, DROP_PATIENCE).await?;
         self.generation = generation::ensure(&mut self.connection, &self.model, Uuid::nil(), 1).await?;
         self.folder = Folder::new(&self.model, self.generation.clone(), self.namespace);
         Ok(())

@@ -1,6 +1,6 @@
 //! A model's tables as a generation: a schema of their own, the definition they were folded by, the stable views on them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::position::Offsets;
 use sha2::{Digest as _, Sha256};
@@ -44,6 +44,8 @@ pub enum State {
     Building,
     /// It was live before, and is folded on, so that it can be again.
     Retired,
+    /// It is about to go: nobody folds it any more.
+    Dropping,
 }
 
 impl State {
@@ -53,6 +55,7 @@ impl State {
             Self::Live => "live",
             Self::Building => "building",
             Self::Retired => "retired",
+            Self::Dropping => "dropping",
         }
     }
 }
@@ -155,9 +158,12 @@ pub enum GenerationError {
     },
     /// Another one is being built.
     #[error(
-        "{schema} is being built already, by another version: drop it, or swap it in with the version that builds it"
+        "{schema} is being built already, by another version: `rapport generation drop {model}` removes it, or swap it in with \
+         the version that builds it"
     )]
     OtherBuilt {
+        /// Whose tables.
+        model: String,
         /// Its schema.
         schema: String,
     },
@@ -269,7 +275,12 @@ pub async fn build<M: ReadModel>(
     let listed = list(&mut tx, model.name()).await.map_err(failed)?;
     let generation = match listed.into_iter().find(|l| l.state == State::Building) {
         Some(building) if building.generation.definition == wanted => building.generation,
-        Some(building) => return Err(GenerationError::OtherBuilt { schema: building.generation.schema }),
+        Some(building) => {
+            return Err(GenerationError::OtherBuilt {
+                model: model.name().to_owned(),
+                schema: building.generation.schema,
+            });
+        }
         None => create(&mut tx, model, &wanted, State::Building).await.map_err(failed)?,
     };
     rows_of_partitions(&mut tx, &generation, partitions).await.map_err(failed)?;
@@ -304,6 +315,7 @@ fn listed(model: &str, row: &PgRow) -> Result<Listed, sqlx::Error> {
     let state = match row.try_get("state")? {
         "live" => State::Live,
         "building" => State::Building,
+        "dropping" => State::Dropping,
         _ => State::Retired,
     };
     let generation = Generation {
@@ -384,12 +396,10 @@ async fn create<M: ReadModel>(
     definition: &str,
     state: State,
 ) -> Result<Generation, sqlx::Error> {
+    const NEXT_NUMBER: &str = "INSERT INTO backbone.generation_numbers AS n (model, last) VALUES ($1, 1)
+        ON CONFLICT (model) DO UPDATE SET last = n.last + 1 RETURNING last";
     let name = model.name();
-    let number: i32 =
-        sqlx::query_scalar("SELECT coalesce(max(generation), 0) + 1 FROM backbone.generations WHERE model = $1")
-            .bind(name)
-            .fetch_one(&mut *tx)
-            .await?;
+    let number: i32 = sqlx::query_scalar(NEXT_NUMBER).bind(name).fetch_one(&mut *tx).await?;
     let schema = format!("{name}_g{number}");
     sqlx::raw_sql(&format!("CREATE SCHEMA {schema}; SET LOCAL search_path = {schema}")).execute(&mut *tx).await?;
     sqlx::raw_sql(model.schema_sql()).execute(&mut *tx).await?;
@@ -409,13 +419,14 @@ async fn create<M: ReadModel>(
     Ok(Generation { model: name.to_owned(), number, definition: definition.to_owned(), schema, lock_key })
 }
 
-/// Whether batches may be folded into a generation: it has its indexes.
+/// Whether batches may be folded into a generation: it has its indexes. Nothing is folded into one that is gone.
 pub(crate) async fn is_loaded(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT loaded FROM backbone.generations WHERE model = $1 AND generation = $2")
+    let loaded = sqlx::query_scalar("SELECT loaded FROM backbone.generations WHERE model = $1 AND generation = $2")
         .bind(&g.model)
         .bind(g.number)
-        .fetch_one(connection)
-        .await
+        .fetch_optional(connection)
+        .await?;
+    loaded.ok_or_else(|| sqlx::Error::Protocol(format!("{} is gone", g.schema)))
 }
 
 /// Notes that a generation is loaded and has its indexes.
@@ -503,18 +514,59 @@ async fn replace_views_within(
 }
 
 /// Drops a generation with its tables. The live one goes with its views: that is for tests and for a repair from scratch.
-/// Projectors notice and leave it.
+/// Projectors leave it first; what they are at in it is broken off. Waits for readers of its tables for up to `patience`.
 ///
 /// # Errors
-/// PostgreSQL refuses a statement.
-pub async fn drop(connection: &mut PgConnection, generation: &Generation) -> Result<(), sqlx::Error> {
+/// Somebody's statements hold its tables for longer (55P03), or PostgreSQL refuses a statement.
+pub async fn drop(
+    connection: &mut PgConnection,
+    generation: &Generation,
+    patience: Duration,
+) -> Result<(), sqlx::Error> {
     let mut tx = connection.begin().await?;
     lock_setup(&mut tx).await?;
-    sqlx::raw_sql(&format!("DROP SCHEMA IF EXISTS {} CASCADE", generation.schema)).execute(&mut *tx).await?;
-    sqlx::query("DELETE FROM backbone.generations WHERE model = $1 AND generation = $2")
+    sqlx::query("UPDATE backbone.generations SET state = 'dropping' WHERE model = $1 AND generation = $2")
         .bind(&generation.model)
         .bind(generation.number)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await
+    tx.commit().await?;
+    let began = Instant::now();
+    loop {
+        let mut tx = connection.begin().await?;
+        match drop_within(&mut tx, generation).await {
+            Ok(()) => return tx.commit().await,
+            Err(error) if classify(&error) == Class::Conflict && began.elapsed() < patience => {
+                tx.rollback().await?;
+                tokio::time::sleep(VIEW_RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn drop_within(tx: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    // A load keeps its tables until its end, which is rolled back with its session.
+    sqlx::query(
+        "SELECT pg_terminate_backend(a.pid) FROM backbone.leases AS l
+         JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.backend_start = l.backend_start
+         WHERE l.model = $1 AND l.generation = $2 AND a.pid <> pg_backend_pid()",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::raw_sql(&format!(
+        "SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '1s'; SELECT pg_advisory_xact_lock({});
+         DROP SCHEMA IF EXISTS {} CASCADE",
+        g.lock_key, g.schema
+    ))
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM backbone.generations WHERE model = $1 AND generation = $2")
+        .bind(&g.model)
+        .bind(g.number)
+        .execute(tx)
+        .await?;
+    Ok(())
 }

@@ -44,15 +44,15 @@ impl Leases {
     }
 
     /// Says that this worker is alive, renews its leases and looks around; one statement.
-    /// `loading_events`: how many events a load has read, which nobody else can see yet.
+    /// `None`: the generation is gone. `loading_events`: how many events a load has read, which nobody else can see yet.
     pub(crate) async fn heartbeat(
         &self,
         connection: &mut PgConnection,
         loading_events: Option<u64>,
-    ) -> Result<View, sqlx::Error> {
+    ) -> Result<Option<View>, sqlx::Error> {
         let sent_at = Instant::now();
         /// Partitions and epochs of this worker's, free ones, all of them, other workers, whether it is loaded.
-        type Row = (Vec<i32>, Vec<i64>, i64, i64, i64, bool);
+        type Row = (Vec<i32>, Vec<i64>, i64, i64, i64, Option<bool>);
         let (partitions, epochs, free, all, others, is_loaded): Row = sqlx::query_as(
             "WITH alive AS (
                  INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start, loading_events)
@@ -88,14 +88,15 @@ impl Leases {
         .bind(loading_events.map(|events| i64::try_from(events).unwrap_or(i64::MAX)))
         .fetch_one(connection)
         .await?;
+        let Some(is_loaded) = is_loaded else { return Ok(None) };
         let (all, workers) = (usize::try_from(all).unwrap_or(0), usize::try_from(others).unwrap_or(0) + 1);
-        Ok(View {
+        Ok(Some(View {
             mine: partitions.into_iter().zip(epochs).collect(),
             sent_at,
             valid_until: sent_at + self.ttl,
             free: usize::try_from(free).unwrap_or(0),
             share: if is_loaded { all.div_ceil(workers) } else { all },
-        })
+        }))
     }
 
     /// Takes up to `count` partitions that are not `held` already: this worker's own from an earlier session first, then
@@ -163,6 +164,15 @@ impl Leases {
         .bind(self.ttl_s())
         .bind(&ended)
         .fetch_all(&mut *tx)
+        .await?;
+        // Whoever folds it again has got past what ended others.
+        sqlx::query(
+            "UPDATE backbone.generations SET failure = NULL
+             WHERE model = $1 AND generation = $2 AND failure IS NOT NULL",
+        )
+        .bind(&g.model)
+        .bind(g.number)
+        .execute(&mut *tx)
         .await?;
         tx.commit().await?;
         let since = Instant::now();

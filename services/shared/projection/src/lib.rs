@@ -23,6 +23,7 @@
 //! | [`backbone`] | the `backbone` schema and its migrations, roles |
 //! | [`generation`] | a model's tables as a generation, its definition, its stable views |
 //! | [`swap`] | making another generation the live one |
+//! | [`redrive`] | folding dead letters again into the generation they belong to |
 //! | [`compare`] | two generations at one position: digests, and the rows that differ |
 //! | [`positions`] | how far the live generations have come; waiting for a position |
 //! | [`digest`] | one digest a view and one for the model |
@@ -51,6 +52,7 @@ pub mod metrics;
 pub mod model;
 pub mod positions;
 pub mod projector;
+pub mod redrive;
 pub mod status;
 pub mod swap;
 mod unit;

@@ -49,7 +49,7 @@ const PIECES_MAX: usize = 2;
 pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
-/// A load beside a live generation rests for as long as it has worked, at most so long at a time.
+/// Who folds beside a live generation rests for as long as it has worked, at most so long at a time.
 const PACE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a load says how far it is.
 const TELL_PAUSE: Duration = Duration::from_secs(5);
@@ -143,14 +143,25 @@ pub(crate) struct Gather<L> {
     kept_bytes: usize,
     last: BTreeMap<i32, Record>,
     events: u64,
+    /// Copies and what cannot be read among them.
+    records: u64,
 }
 
 impl<L: Load> Gather<L> {
     pub(crate) fn new(load: L) -> Self {
-        Self { load, seen: HashSet::default(), kept: Vec::new(), kept_bytes: 0, last: BTreeMap::new(), events: 0 }
+        Self {
+            load,
+            seen: HashSet::default(),
+            kept: Vec::new(),
+            kept_bytes: 0,
+            last: BTreeMap::new(),
+            events: 0,
+            records: 0,
+        }
     }
 
     pub(crate) fn add(&mut self, decoded: Vec<Decoded>) {
+        self.records += decoded.len() as u64;
         for Decoded { record, content } in decoded {
             match content {
                 Content::Event(interaction) if interaction.voids().is_none() && self.is_first(interaction.event_id) => {
@@ -180,6 +191,11 @@ impl<L: Load> Gather<L> {
     fn held_bytes(&self) -> usize {
         self.load.held_bytes() + self.seen.capacity() * SEEN_BYTES + self.kept_bytes
     }
+}
+
+/// Leaves others room after so much work, where they come first.
+pub(crate) async fn rest(worked: Duration) {
+    tokio::time::sleep(worked.min(PACE_PAUSE_MAX)).await;
 }
 
 /// Rows on their way, or the end.
@@ -226,10 +242,10 @@ async fn gather<L: Load>(
                 return;
             }
         }
-        status.change(|s| s.loading_events = Some(gathered.events));
+        status.change(|s| s.loading_events = Some(gathered.records));
         // Waiting for the database is work too, of the database.
         if !standing.is_live() {
-            tokio::time::sleep(began.elapsed().min(PACE_PAUSE_MAX)).await;
+            rest(began.elapsed()).await;
         }
         if is_end {
             let _ = pieces.send(Ok(Piece::End(Box::new(gathered)))).await;
@@ -380,12 +396,12 @@ const ANALYZE_WAIT: Duration = Duration::from_mins(10);
 
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,
 /// statements are planned for tables that it has never looked at, and some of them then read a whole one. On a connection
-/// of its own, so that folding goes on, and once no other model is being loaded: until then nobody reads all of them, and
+/// of its own, so that folding goes on, and once no other live one is being loaded: until then nobody reads all of them, and
 /// the processors have better things to do. One that fails is left to that vacuum.
 pub(crate) async fn analyze(database_url: String, g: Generation) {
     const LOADING: &str = "SELECT EXISTS (
         SELECT FROM backbone.generations AS g JOIN backbone.leases AS l USING (model, generation)
-        WHERE NOT g.loaded AND l.expires_at > clock_timestamp())";
+        WHERE g.state = 'live' AND NOT g.loaded AND l.expires_at > clock_timestamp())";
     let analyzed = async {
         let mut connection = database::connect(&database_url, &format!("rapport {} analyze", g.model)).await?;
         let began = Instant::now();

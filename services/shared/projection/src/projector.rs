@@ -258,7 +258,7 @@ pub(crate) async fn monitor(
     standing: Standing,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
-    let mut rounds = 0u32;
+    let (mut rounds, mut was_live) = (0u32, false);
     let mut reported = BTreeSet::new();
     loop {
         tokio::select! {
@@ -288,9 +288,14 @@ pub(crate) async fn monitor(
                 format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
             return Err(ProjectorError::Broken { model, reason });
         }
-        if standing.is_live() {
+        let is_live = standing.is_live();
+        if is_live {
             report(model, &status.snapshot(), &mut reported);
+        } else if was_live {
+            // What is no longer shown must not stand still as it was.
+            report(model, &Snapshot::default(), &mut reported);
         }
+        was_live = is_live;
         if rounds.is_multiple_of(IDENTITY_EVERY) {
             let same = log.is_still_itself().await;
             if matches!(same, Ok(false)) {

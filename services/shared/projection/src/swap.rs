@@ -11,8 +11,32 @@ use crate::database::{Class, classify};
 use crate::generation::{self, Generation, State, Views};
 use crate::model::ReadModel;
 
-/// A view is waited for this long in one try: whoever wants to read it meanwhile waits as long.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '150ms'";
+/// Locks the table that readers of one snapshot share, and all views: whoever wants to read one meanwhile waits as long as
+/// this does. The time for all of them together is bounded, not for each.
+const LOCK_VIEWS: &str = "DO $$
+    DECLARE
+        until timestamptz := clock_timestamp() + interval '{ms} ms';
+        statement text;
+    BEGIN
+        FOR statement IN
+            SELECT 'LOCK TABLE backbone.swaps IN ACCESS EXCLUSIVE MODE'
+            UNION ALL
+            (SELECT format('ALTER VIEW %s OWNER TO CURRENT_USER', c.oid::regclass) FROM pg_class AS c
+             WHERE c.relnamespace = to_regnamespace('{model}') AND c.relkind = 'v' ORDER BY c.oid)
+        LOOP
+            PERFORM set_config(
+                'lock_timeout', greatest(1, ceil(extract(epoch FROM until - clock_timestamp()) * 1000))::text, true);
+            EXECUTE statement;
+        END LOOP;
+    END
+    $$;
+    SET LOCAL lock_timeout = '150ms'";
+/// How long the first tries may take for that, and all after them. Long ones get past readers that are never all done.
+const LOCK_MS: [u32; 4] = [20, 100, 300, 600];
+/// Between two tries readers are left alone for so many times as long as one may take.
+const PAUSE_FACTOR: u32 = 6;
+/// A generation that nobody folds does not catch up.
+const UNATTENDED_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries, for those who waited behind one.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The same where the generation is only a batch behind.
@@ -61,10 +85,10 @@ pub enum SwapError {
         /// For how long it was tried.
         seconds: u64,
     },
-    /// The views of the generation lack columns that the stable ones have gained since.
+    /// The views of the generation lack columns that the stable ones have gained since, or have others.
     #[error(
-        "the stable views of {model} have columns that {schema} does not know ({reason}): a generation built by the version \
-         that runs now has them"
+        "the stable views of {model} cannot be put on {schema}, whose own were others ({reason}): views only ever gain \
+         columns; `rapport replay {model}` builds a generation that has them all"
     )]
     FewerColumns {
         /// Whose views.
@@ -80,7 +104,8 @@ pub enum SwapError {
 }
 
 /// Makes a generation the live one, once it has reached the live one's checkpoint in every partition. Its views are
-/// `model`'s where it was built by this definition, else those it had when it was live.
+/// `model`'s where it was built by this definition, else those it had when it was live. `outgoing`: what becomes of the one
+/// that is live: retired, to go back to; or, when that is what happens here, building, to be swapped in again.
 ///
 /// # Errors
 /// It does not fit, does not catch up or its views are held for longer than `patience`.
@@ -88,6 +113,7 @@ pub async fn swap<M: ReadModel>(
     connection: &mut PgConnection,
     model: &M,
     number: i32,
+    outgoing: State,
     patience: Duration,
 ) -> Result<Generation, SwapError> {
     let found = generation::list(connection, model.name()).await?.into_iter().find(|g| g.generation.number == number);
@@ -110,19 +136,34 @@ pub async fn swap<M: ReadModel>(
             });
         }
     };
-    let began = Instant::now();
+    let (began, mut held) = (Instant::now(), 0);
     loop {
-        let tried = attempt(connection, &found.generation, &views).await?;
+        let lock_ms = LOCK_MS[held.min(LOCK_MS.len() - 1)];
+        let tried = attempt(connection, &found.generation, &views, outgoing, lock_ms).await?;
         let is_over = began.elapsed() > patience;
         let Generation { model, schema, .. } = found.generation.clone();
         match tried {
             Tried::Swapped => return Ok(found.generation),
-            Tried::Behind(events) if is_over => return Err(SwapError::Behind { schema, events }),
+            Tried::Behind(events) if is_over || left_alone(connection, &found.generation, began).await? => {
+                return Err(SwapError::Behind { schema, events });
+            }
             Tried::Held if is_over => return Err(SwapError::Held { model, schema, seconds: patience.as_secs() }),
             Tried::Behind(_) => tokio::time::sleep(BEHIND_PAUSE).await,
-            Tried::Held => tokio::time::sleep(RETRY_PAUSE).await,
+            Tried::Held => {
+                held += 1;
+                tokio::time::sleep(Duration::from_millis((lock_ms * PAUSE_FACTOR).into()).max(RETRY_PAUSE)).await;
+            }
         }
     }
+}
+
+/// Whether nobody has folded a generation for a while.
+async fn left_alone(connection: &mut PgConnection, g: &Generation, since: Instant) -> Result<bool, sqlx::Error> {
+    if since.elapsed() < UNATTENDED_PATIENCE {
+        return Ok(false);
+    }
+    let listed = generation::list(connection, &g.model).await?;
+    Ok(listed.iter().any(|l| l.generation == *g && !l.is_attended))
 }
 
 enum Tried {
@@ -131,9 +172,15 @@ enum Tried {
     Held,
 }
 
-async fn attempt(connection: &mut PgConnection, g: &Generation, views: &Views) -> Result<Tried, SwapError> {
+async fn attempt(
+    connection: &mut PgConnection,
+    g: &Generation,
+    views: &Views,
+    outgoing: State,
+    lock_ms: u32,
+) -> Result<Tried, SwapError> {
     let mut tx = connection.begin().await?;
-    let tried = match attempt_within(&mut tx, g, views).await {
+    let tried = match attempt_within(&mut tx, g, views, outgoing, lock_ms).await {
         Ok(Tried::Swapped) => tx.commit().await.map(|()| Tried::Swapped),
         Ok(tried) => tx.rollback().await.map(|()| tried),
         Err(error) => {
@@ -150,9 +197,16 @@ async fn attempt(connection: &mut PgConnection, g: &Generation, views: &Views) -
     }
 }
 
-async fn attempt_within(tx: &mut PgConnection, g: &Generation, views: &Views) -> Result<Tried, sqlx::Error> {
+async fn attempt_within(
+    tx: &mut PgConnection,
+    g: &Generation,
+    views: &Views,
+    outgoing: State,
+    lock_ms: u32,
+) -> Result<Tried, sqlx::Error> {
     lock_setup(tx).await?;
-    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *tx).await?;
+    let lock_views = LOCK_VIEWS.replace("{model}", &g.model).replace("{ms}", &lock_ms.to_string());
+    sqlx::raw_sql(&lock_views).execute(&mut *tx).await?;
     // The live one's checkpoints stand still from here on; the other's may move.
     let behind: i64 = sqlx::query_scalar(
         "WITH live AS MATERIALIZED (
@@ -173,10 +227,12 @@ async fn attempt_within(tx: &mut PgConnection, g: &Generation, views: &Views) ->
     }
     views.create(tx, g).await?;
     sqlx::query(
-        "UPDATE backbone.generations SET state = 'retired', retired_at = clock_timestamp()
+        "UPDATE backbone.generations
+         SET state = $2, retired_at = CASE WHEN $2 = 'retired' THEN clock_timestamp() END
          WHERE model = $1 AND state = 'live'",
     )
     .bind(&g.model)
+    .bind(outgoing.name())
     .execute(&mut *tx)
     .await?;
     sqlx::query(

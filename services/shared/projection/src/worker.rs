@@ -192,6 +192,7 @@ impl<M: ReadModel> Worker<M> {
         mut pulse: watch::Receiver<Pulse>,
         running: &mut bool,
     ) -> End {
+        self.status.change(|s| s.loading_events = None);
         let name = format!("rapport {} {}", self.model.name(), self.leases.worker);
         let connected = tokio::select! {
             () = stopped(stop) => return End::Stopped,
@@ -396,13 +397,20 @@ impl<M: ReadModel> Worker<M> {
                 () = sleep_until(until) => return Err(pulse.borrow().again("the leases have lapsed")),
                 taken = feed.take(self.batch_events_max) => taken.map_err(|error| self.read_failed(error))?,
             };
-            let lapsed = lapse(pulse.clone(), assigned_until);
+            let (lapsed, mut also) = (lapse(pulse.clone(), assigned_until), stop.clone());
+            let began = Instant::now();
+            let is_behind = taken.at_end.is_empty();
             tokio::select! {
                 folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
                     folded.map_err(|_| self.took_too_long())??;
                 }
+                // A batch is finished, but one that waits for somebody else's lock is not waited for.
+                () = async { stopped(&mut also).await; sleep(LEAVE_TIMEOUT).await } => return Err(End::Stopped),
                 // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
                 () = lapsed => return Err(pulse.borrow().again("the leases have lapsed during a batch")),
+            }
+            if is_behind && !self.standing.is_live() {
+                load::rest(began.elapsed()).await;
             }
         }
     }
@@ -616,7 +624,7 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
                 None => connection.insert(database::connect(&database_url, &name).await?),
             };
             let view = leases.heartbeat(connection, status.snapshot().loading_events).await?;
-            if view.free > 0 {
+            if view.as_ref().is_some_and(|view| view.free > 0) {
                 // From here, and not only on taking over: this worker may be in the middle of a batch that waits for a
                 // row which a stopped predecessor has locked.
                 leases.end_lapsed(connection).await?;
@@ -641,7 +649,9 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
         }
         failing = beaten.is_err();
         sender.send_modify(|pulse| match beaten {
-            Ok(view) => *pulse = Pulse { view: Some(view), failure: None },
+            Ok(Some(view)) => *pulse = Pulse { view: Some(view), failure: None },
+            // The generation is gone: whoever watches over the workers ends this one.
+            Ok(None) => {}
             Err(failure) => pulse.failure = Some(failure),
         });
         sleep(pause).await;

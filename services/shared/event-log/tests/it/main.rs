@@ -1,6 +1,7 @@
 //! The log on a real Kafka.
 
 mod appending;
+mod forwarding;
 mod opening;
 mod reading;
 mod setup;

@@ -73,21 +73,21 @@ async fn one_is_built_beside_the_live_one_swapped_in_and_asked_back() {
     let (of_built, _) = digest_of(&mut database, &toy, &built).await.expect("a digest");
     assert_eq!(of_built, of_live, "the same events have the same digest");
 
-    swap(&mut database, &toy, 2, WAIT).await.expect("it is swapped in");
+    swap(&mut database, &toy, 2, State::Retired, WAIT).await.expect("it is swapped in");
     assert_eq!((live(&mut database).await, find(&mut database, 1).await.map(|l| l.state)), (2, Some(State::Retired)));
     stage.send("e", 4000..4100, "a").await;
     stage.folded().await;
     stage.holds(4100).await;
-    let refused = swap(&mut database, &toy, 2, WAIT).await.expect_err("it is live");
+    let refused = swap(&mut database, &toy, 2, State::Retired, WAIT).await.expect_err("it is live");
     assert!(matches!(refused, SwapError::Unfit(_)), "{refused}");
 
     // The one before has been folded on.
-    swap(&mut database, &toy, 1, WAIT).await.expect("it is asked back");
+    swap(&mut database, &toy, 1, State::Retired, WAIT).await.expect("it is asked back");
     assert_eq!(live(&mut database).await, 1);
     stage.send("e", 4100..4200, "a").await;
     stage.folded().await;
     stage.holds(4200).await;
-    generation::drop(&mut database, &built).await.expect("it is dropped");
+    generation::drop(&mut database, &built, WAIT).await.expect("it is dropped");
     becomes(&mut database, 2, Option::is_none).await;
     stage.send("e", 4200..4300, "a").await;
     stage.folded().await;
@@ -115,7 +115,7 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     let refused = generation::build(&mut database, &other, stage.log.log_id(), stage.log.partitions()).await;
     assert!(refused.is_err_and(|e| e.to_string().contains("toy_g2 is being built already")));
     is_built(&mut database, 2).await;
-    swap(&mut database, &new, 2, WAIT).await.expect("it is swapped in");
+    swap(&mut database, &new, 2, State::Retired, WAIT).await.expect("it is swapped in");
     Stage::ready_becomes(&second, Result::is_ok).await;
     Stage::ready_becomes(&first, |r| r.as_ref().is_err_and(|e| e.contains("toy_g2 was folded by another definition")))
         .await;
@@ -124,7 +124,7 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     stage.holds(700).await;
 
     // The version that knows the new one only puts back what it was told when the old one was live.
-    swap(&mut database, &new, 1, WAIT).await.expect("it is asked back");
+    swap(&mut database, &new, 1, State::Retired, WAIT).await.expect("it is asked back");
     Stage::ready_becomes(&first, Result::is_ok).await;
     stage.folded().await;
     stage.holds(700).await;
@@ -132,7 +132,8 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     second.stop(WAIT).await.expect("it stops");
     stage.send("e", 700..800, "a").await;
     stage.folded().await;
-    let refused = swap(&mut database, &new, 2, Duration::from_millis(300)).await.expect_err("it is behind");
+    let refused =
+        swap(&mut database, &new, 2, State::Retired, Duration::from_millis(300)).await.expect_err("it is behind");
     assert!(matches!(refused, SwapError::Behind { events: 1.., .. }), "{refused}");
     first.stop(WAIT).await.expect("it stops");
 }
@@ -191,9 +192,9 @@ async fn a_build_that_fails_leaves_the_live_one_alone() {
     stage.folded().await;
     stage.holds(600).await;
     assert_eq!((first.status().ready(), live(&mut database).await), (Ok(()), 1));
-    let refused = swap(&mut database, &broken, 2, WAIT).await.expect_err("it is not built");
+    let refused = swap(&mut database, &broken, 2, State::Retired, WAIT).await.expect_err("it is not built");
     assert!(matches!(refused, SwapError::Unfit(_)), "{refused}");
-    generation::drop(&mut database, &built).await.expect("it is dropped");
+    generation::drop(&mut database, &built, WAIT).await.expect("it is dropped");
     for projector in [first, second] {
         projector.stop(WAIT).await.expect("it stops");
     }
@@ -261,7 +262,7 @@ async fn readers_read_on_while_generations_are_swapped() {
         .collect();
     for number in [2, 1, 2, 1] {
         let before = reads.load(Ordering::Relaxed);
-        swap(&mut database, &toy, number, WAIT).await.expect("it is swapped in");
+        swap(&mut database, &toy, number, State::Retired, WAIT).await.expect("it is swapped in");
         assert_eq!(live(&mut database).await, number);
         while reads.load(Ordering::Relaxed) < before + READERS {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -279,7 +280,7 @@ async fn what_does_not_exist_is_not_swapped_in() {
     let stage = Stage::new().await;
     let (toy, mut database) = (toy("one"), stage.database().await);
     let projector = start(&stage, &toy).await;
-    let refused = swap(&mut database, &toy, 7, WAIT).await.expect_err("there is none");
+    let refused = swap(&mut database, &toy, 7, State::Retired, WAIT).await.expect_err("there is none");
     assert_eq!(refused.to_string(), format!("{} has no generation 7", toy.name()));
     assert_eq!(
         find(&mut database, 1).await.map(|l| (l.state, l.generation.schema)),

@@ -5,6 +5,7 @@ mod faults;
 mod generations;
 mod loading;
 mod model;
+mod redrive;
 mod running;
 mod setup;
 mod toy;

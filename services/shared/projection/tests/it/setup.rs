@@ -12,6 +12,9 @@ use crate::toy::{self, Toy};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
+/// When the first event is received, about.
+pub(crate) const RECEIVED_AT: i64 = 1_772_438_400_000_000;
+
 pub(crate) struct Stage {
     pub(crate) backbone: Backbone,
     pub(crate) log: Log,
@@ -40,11 +43,22 @@ impl Stage {
 
     /// Appends events `{prefix}{n}`, each of one of ten people.
     pub(crate) async fn send(&mut self, prefix: &str, numbers: std::ops::Range<usize>, note: &str) {
+        self.send_received(RECEIVED_AT, prefix, numbers, note).await;
+    }
+
+    /// The same, received `received_at` and a bit, microseconds UTC: copies that came earlier than others before them.
+    pub(crate) async fn send_received(
+        &mut self,
+        received_at: i64,
+        prefix: &str,
+        numbers: std::ops::Range<usize>,
+        note: &str,
+    ) {
         let records = numbers
             .map(|n| {
                 self.sent += 1;
                 let (wire, value) = toy::value(&format!("{prefix}{n}"), n % 10, note);
-                NewRecord::of(&wire, value, 1_772_438_400_000_000 + self.sent)
+                NewRecord::of(&wire, value, received_at + self.sent)
             })
             .collect();
         for result in self.appender.append(Topic::Log, records).await {
