@@ -1,6 +1,6 @@
 //! What an operator does after something was put right: dead letters are folded again, rejected events are sent again.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ async fn lenient_collector(stack: &Stack) -> (Ended, String) {
         .env("RAPPORT_KAFKA", stack.kafka())
         .env("RAPPORT_TIME_AHEAD_S_MAX", "31536000")
         .current_dir(stack.data_dir())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .map(Ended)
         .expect("a collector starts");

@@ -312,7 +312,8 @@ pub(crate) struct LogForwardArgs {
           conflicts_with_all = ["to_url", "to_stdout"])]
     pub(crate) to_topic: Option<String>,
     /// Where that topic is [default: in the log's own cluster]
-    #[arg(long, value_name = "HOST:PORT", requires = "to_topic")]
+    // What conflicts with a required argument lifts the requirement, so both are said.
+    #[arg(long, value_name = "HOST:PORT", requires = "to_topic", conflicts_with_all = ["to_url", "to_stdout"])]
     pub(crate) to_kafka: Option<String>,
     /// Deliver to this address: another collector, or a webhook
     #[arg(long, value_name = "URL", conflicts_with = "to_stdout")]

@@ -85,8 +85,11 @@ async fn kept(database: &mut PgConnection) -> Outcome<Letters> {
     Ok(letters)
 }
 
+/// Model, generation, partition, offset: what a dead letter's id says.
+type Parsed<'a> = (&'a str, i32, i32, i64);
+
 /// Those with these ids.
-fn named(letters: &Letters, wanted: &[(&String, (&str, i32, i32, i64))]) -> Outcome<Letters> {
+fn named(letters: &Letters, wanted: &[(&String, Parsed<'_>)]) -> Outcome<Letters> {
     let mut named = Letters::new();
     for (id, (model, number, partition, offset)) in wanted {
         let (generation, place) = (((*model).to_owned(), *number), Place { partition: *partition, offset: *offset });

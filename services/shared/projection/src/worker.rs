@@ -1,14 +1,15 @@
 //! One worker: its connection, its leases, its reader, its batches, one after another.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::position::Offsets;
 use event_log::{Log, ReadError, Topic};
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
@@ -52,6 +53,8 @@ pub(crate) struct Worker<M> {
     batch_events_max: usize,
     status: Status,
     standing: Standing,
+    /// What follows a load; it ends with this worker at the latest.
+    analyzing: Mutex<JoinSet<()>>,
     /// Since its session began.
     has_committed: AtomicBool,
 }
@@ -127,6 +130,7 @@ impl<M: ReadModel> Worker<M> {
             batch_events_max: options.batch_events_max.max(1),
             status,
             standing,
+            analyzing: Mutex::default(),
             has_committed: AtomicBool::new(false),
         }
     }
@@ -135,7 +139,7 @@ impl<M: ReadModel> Worker<M> {
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ProjectorError> {
         let (sender, pulse) = watch::channel(Pulse::default());
         // Ends with this worker: the set aborts it when dropped.
-        let mut heart = tokio::task::JoinSet::new();
+        let mut heart = JoinSet::new();
         heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender, self.status.clone()));
         let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
         loop {
@@ -351,7 +355,8 @@ impl<M: ReadModel> Worker<M> {
                 let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
                 self.measure(began, received_at, loaded.events, loaded.aside);
                 self.show(held);
-                tokio::spawn(load::analyze(self.database_url.clone(), generation.clone()));
+                let analyze = load::analyze(self.database_url.clone(), generation.clone());
+                self.analyzing.lock().unwrap_or_else(PoisonError::into_inner).spawn(analyze);
                 return Ok(());
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),

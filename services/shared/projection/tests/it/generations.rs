@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use projection::compare::{CompareError, Counts, compare, digest_of};
+use projection::compare::{CompareError, Comparison, Counts, compare, digest_of};
 use projection::generation::{self, Listed, State};
 use projection::swap::{SwapError, swap};
-use projection::{Generation, Projector, ReadModel, digest};
+use projection::{Generation, Projector, ProjectorOptions, ReadModel, digest};
 use sqlx::PgConnection;
+use tokio::task::JoinSet;
 
 use crate::setup::{Stage, WAIT};
 use crate::toy::Toy;
@@ -237,29 +238,28 @@ async fn readers_read_on_while_generations_are_swapped() {
     build(&stage, &mut database, &toy).await;
     is_built(&mut database, 2).await;
     let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let readers: Vec<_> = (0..READERS)
-        .map(|n| {
-            let (url, stop, reads) = (stage.backbone.database_url.clone(), Arc::clone(&stop), Arc::clone(&reads));
-            tokio::spawn(async move {
-                let mut database = projection::database::connect(&url, "reader").await.expect("it connects");
-                // Every fifth one holds what it reads for a while.
-                let held = if n % 5 == 0 { 0.3 } else { 0.0 };
-                while !stop.load(Ordering::Relaxed) {
-                    let rows: (i64, i64) = sqlx::query_as(
-                        "SELECT (SELECT count(*) FROM toy.facts), (SELECT sum(events)::bigint FROM toy.totals)
+    let mut readers = JoinSet::new();
+    for n in 0..READERS {
+        let (url, stop, reads) = (stage.backbone.database_url.clone(), Arc::clone(&stop), Arc::clone(&reads));
+        readers.spawn(async move {
+            let mut database = projection::database::connect(&url, "reader").await.expect("it connects");
+            // Every fifth one holds what it reads for a while.
+            let held = if n % 5 == 0 { 0.3 } else { 0.0 };
+            while !stop.load(Ordering::Relaxed) {
+                let rows: (i64, i64) = sqlx::query_as(
+                    "SELECT (SELECT count(*) FROM toy.facts), (SELECT sum(events)::bigint FROM toy.totals)
                          FROM (SELECT pg_sleep($1)) AS held",
-                    )
-                    .bind(held)
-                    .fetch_one(&mut database)
-                    .await
-                    .expect("no reader fails");
-                    assert_eq!(rows, (2000, 2000));
-                    reads.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(n * 7 % 90)).await;
-                }
-            })
-        })
-        .collect();
+                )
+                .bind(held)
+                .fetch_one(&mut database)
+                .await
+                .expect("no reader fails");
+                assert_eq!(rows, (2000, 2000));
+                reads.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(n * 7 % 90)).await;
+            }
+        });
+    }
     for number in [2, 1, 2, 1] {
         let before = reads.load(Ordering::Relaxed);
         swap(&mut database, &toy, number, State::Retired, WAIT).await.expect("it is swapped in");
@@ -269,8 +269,8 @@ async fn readers_read_on_while_generations_are_swapped() {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    for reader in readers {
-        reader.await.expect("no reader fails");
+    while let Some(reader) = readers.join_next().await {
+        reader.expect("no reader fails");
     }
     projector.stop(WAIT).await.expect("it stops");
 }
@@ -287,4 +287,39 @@ async fn what_does_not_exist_is_not_swapped_in() {
         Some((State::Live, "toy_g1".into()))
     );
     projector.stop(WAIT).await.expect("it stops");
+}
+
+/// Two processes fold both generations; one is dropped while they are in the middle of it, and its number is not given again.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_dropped_while_it_is_folded() {
+    let mut stage = Stage::new().await;
+    let slow = Toy { pause_ms: 100, ..Toy::default() };
+    let mut database = stage.database().await;
+    stage.send("e", 0..500, "a").await;
+    let options = || ProjectorOptions { batch_events_max: 10, ..stage.options() };
+    let mut projectors = Vec::new();
+    for _ in 0..2 {
+        let started = Projector::start(slow.clone(), stage.log.clone(), options());
+        projectors.push(started.await.expect("the projector starts"));
+    }
+    let built = build(&stage, &mut database, &slow).await;
+    let deadline = Instant::now() + WAIT;
+    while generation::checkpoints(&mut database, &built).await.expect("checkpoints").values().all(|next| *next == 0) {
+        assert!(Instant::now() < deadline, "nobody has begun with it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    generation::drop(&mut database, &built, WAIT).await.expect("it is dropped in the middle");
+    assert!(find(&mut database, built.number).await.is_none());
+    let again = build(&stage, &mut database, &slow).await;
+    assert_eq!((built.number, again.number), (2, 3));
+    is_built(&mut database, 3).await;
+    stage.folded().await;
+    stage.holds(500).await;
+    let compared = compare(&mut database, &slow, &stage.log, 3, 5, WAIT).await;
+    // Both are at work still: the one that is compared is folded up to the other for it.
+    assert!(compared.as_ref().is_ok_and(Comparison::is_identical), "{compared:?}");
+    for projector in projectors {
+        assert_eq!(projector.status().ready(), Ok(()));
+        projector.stop(WAIT).await.expect("it stops");
+    }
 }
