@@ -49,8 +49,10 @@ const PIECES_MAX: usize = 2;
 pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
-/// Who folds beside a live generation rests for as long as it has worked, at most so long at a time.
-const PACE_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Who folds beside a live generation rests so many times as long as it has worked, …
+const REST_FACTOR: u32 = 3;
+/// … at most so long at a time.
+const REST_MAX: Duration = Duration::from_secs(3);
 /// How often a load says how far it is.
 const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
@@ -195,7 +197,7 @@ impl<L: Load> Gather<L> {
 
 /// Leaves others room after so much work, where they come first.
 pub(crate) async fn rest(worked: Duration) {
-    tokio::time::sleep(worked.min(PACE_PAUSE_MAX)).await;
+    tokio::time::sleep((worked * REST_FACTOR).min(REST_MAX)).await;
 }
 
 /// Rows on their way, or the end.
