@@ -209,7 +209,7 @@ impl Work {
             let name = model.name();
             let sentence = format_args!(
                 "{name} has no generation {} the live one; `rapport generation build {name}` builds one",
-                if any { "beside" } else { "that waits to take the place of" }
+                if any { "beside" } else { "built or being built beside" }
             );
             Failure::new(Exit::BadInput, sentence)
         })
@@ -294,13 +294,20 @@ impl Work {
             };
             Failure::of(exit, error)
         })?;
+        let back = outgoing == State::Building;
         self.tell(&json!({"live": now.number, "schema": now.schema}), || {
-            say::line(format_args!(
-                "{} is live; the one before is folded on by projectors of its version: rapport generation rollback {name} \
-                 goes back to it, rapport generation drop {name} removes it",
-                now.schema,
-                name = now.model
-            ));
+            let (schema, name) = (&now.schema, &now.model);
+            if back {
+                say::line(format_args!(
+                    "{schema} is live again; the one before is folded on by projectors of its version: rapport generation \
+                     swap {name} puts it back, rapport generation drop {name} removes it"
+                ));
+            } else {
+                say::line(format_args!(
+                    "{schema} is live; the one before is folded on by projectors of its version: rapport generation \
+                     rollback {name} goes back to it, rapport generation drop {name} removes it"
+                ));
+            }
         });
         Ok(())
     }
@@ -314,7 +321,10 @@ impl Work {
             None => retired.max_by(|a, b| a.retired_at.cmp(&b.retired_at)),
         };
         let Some(before) = before else {
-            let sentence = format_args!("{} has no such generation that was live before", model.name());
+            let sentence = format_args!(
+                "{} has no such generation that was live before the one that is; `rapport generation list {0}` shows them",
+                model.name()
+            );
             return Err(Failure::new(Exit::BadInput, sentence));
         };
         // What is gone back from waits to be swapped in again, and is not gone back to.
