@@ -2,14 +2,14 @@ use domain::position::Offsets;
 use domain::{Namespace, Position};
 use projection::digest::{self, ModelDigest};
 use projection::generation::State;
-use projection::{ReadModel, compare, generation, positions};
+use projection::{ReadModel, compare, positions};
 use projector_customer360::Customer360;
 use serde_json::json;
 use service_kit::Config;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{DIGEST_TIMEOUT, connect, is_undefined};
+use super::{DIGEST_TIMEOUT, connect};
 use crate::cli::DigestArgs;
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::{say, services};
@@ -35,12 +35,7 @@ impl services::WithModel for Computing<'_> {
     async fn run<M: ReadModel>(self, model: M) -> Outcome {
         let Self { args, database } = self;
         let name = model.name();
-        let listed = match generation::list(database, name).await {
-            Ok(listed) => listed,
-            // No projector has ever run on this database.
-            Err(error) if is_undefined(&error) => Vec::new(),
-            Err(error) => return Err(error).or_exit(Exit::Unavailable),
-        };
+        let listed = super::generations_of(database, name).await?;
         let Some(live) = listed.iter().find(|l| l.state == State::Live) else {
             let sentence = format_args!("{name} has no live generation; has its projector run on this database?");
             return Err(Failure::new(Exit::Unavailable, sentence));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use service_kit::Config;
 use sqlx::PgConnection;
 
-use super::{is_undefined, log_exit, open_log};
+use super::{log_exit, open_log};
 use crate::cli::{GenerationArgs, GenerationCommand, Model, ReplayArgs};
 use crate::failure::{Exit, Failure, OrExit, Outcome};
 use crate::{say, services};
@@ -80,12 +80,7 @@ async fn list(config: &Config, model: Option<Model>, as_json: bool) -> Outcome {
     let models = model.map_or_else(|| vec!["sales", "service", "customer360"], |model| vec![model.name()]);
     let mut all = Vec::new();
     for name in models {
-        let listed = match generation::list(&mut database, name).await {
-            Ok(listed) => listed,
-            Err(error) if is_undefined(&error) => Vec::new(),
-            Err(error) => return Err(error).or_exit(Exit::Unavailable),
-        };
-        for one in listed {
+        for one in super::generations_of(&mut database, name).await? {
             let next = generation::checkpoints(&mut database, &one.generation).await.or_exit(Exit::Unavailable)?;
             all.push((one, next.values().sum::<i64>()));
         }
@@ -184,11 +179,7 @@ impl Work {
     }
 
     async fn listed<M: ReadModel>(&mut self, model: &M) -> Outcome<Vec<Listed>> {
-        let listed = match generation::list(&mut self.database, model.name()).await {
-            Ok(listed) => listed,
-            Err(error) if is_undefined(&error) => Vec::new(),
-            Err(error) => return Err(error).or_exit(Exit::Unavailable),
-        };
+        let listed = super::generations_of(&mut self.database, model.name()).await?;
         if listed.iter().any(|l| l.state == State::Live) {
             return Ok(listed);
         }

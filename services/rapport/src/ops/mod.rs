@@ -32,6 +32,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use event_log::{Log, LogError, LogOptions};
+use projection::generation::{self, Listed};
 use serde_json::json;
 use service_kit::Config;
 use sqlx::postgres::PgConnectOptions;
@@ -145,6 +146,21 @@ fn database_options(config: &Config, statement_timeout: Duration) -> Outcome<PgC
     Ok(options
         .application_name("rapport")
         .options([("timezone", "UTC"), ("statement_timeout", statement_timeout_ms.as_str())]))
+}
+
+/// The generations of a model; none where no projector has ever run on this database.
+async fn generations_of(database: &mut PgConnection, model: &str) -> Outcome<Vec<Listed>> {
+    const UNDEFINED_COLUMN: &str = "42703";
+    match generation::list(database, model).await {
+        Ok(listed) => Ok(listed),
+        Err(error) if is_undefined(&error) => Ok(Vec::new()),
+        Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(UNDEFINED_COLUMN) => {
+            let advice =
+                "was this database last used by an older version? A projector of this one brings it up to date";
+            Err(Failure::of(Exit::Unavailable, error).with_advice(advice))
+        }
+        Err(error) => Err(error).or_exit(Exit::Unavailable),
+    }
 }
 
 /// Whether a schema or table that was asked for is not there: no projector has run on this database yet.
