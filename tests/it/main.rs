@@ -10,6 +10,7 @@ mod identity;
 mod importing;
 mod loading;
 mod openapi;
+mod past;
 mod readme;
 mod redrive;
 mod reference;

@@ -173,7 +173,8 @@ fn every_table_is_digested_or_bookkeeping() {
     }
     check(&Sales, &["facts", "entities", "voids"], &["carts", "cart_funnel"]);
     check(&Service, &["facts", "entities", "voids", "thread_nodes"], projector_service::OF_NOW);
-    check(&Customer360::new(Namespace::new(Uuid::nil())), &["voids", "appearances", "neighbours", "naming"], &[]);
+    let customer360 = Customer360::new(Namespace::new(Uuid::nil()));
+    check(&customer360, &["voids", "appearances", "neighbours", "naming", "arrivals", "taken_back"], &[]);
 }
 
 #[test]

@@ -46,6 +46,25 @@ CREATE TABLE copies (
     PRIMARY KEY (event_id, hash)
 );
 
+-- Every record of an event of which there is more than one, equal ones too: which copy counted when is known by them.
+CREATE TABLE arrivals (
+    event_id    uuid NOT NULL,
+    hash        bytea NOT NULL,
+    received_at timestamptz NOT NULL,
+    partition   integer NOT NULL,
+    log_offset  bigint NOT NULL,
+    PRIMARY KEY (event_id, partition, log_offset)
+);
+
+-- What is named by events that count no more (voided ones) and by copies that do not. The graph knows nothing of whoever is in
+-- no other event; whoever asks for what was known before finds them here. name: an identifier, the id of a subject, of an
+-- entity, or of an event that a void takes back.
+CREATE TABLE taken_back (
+    name     text NOT NULL,
+    event_id uuid NOT NULL,
+    PRIMARY KEY (name, event_id)
+);
+
 -- Orders, cases, calls ... and the subject each belongs to: that of its first identified event.
 CREATE TABLE entities (
     entity_id     uuid NOT NULL,

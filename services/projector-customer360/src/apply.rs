@@ -53,6 +53,9 @@ async fn append(
 ) -> Result<(), sqlx::Error> {
     let entries = entries(model, connection, &sorted.fresh).await?;
     timeline::write(connection, &entries).await?;
+    copies::note_arrivals(connection, &sorted.arrivals).await?;
+    let listed = sorted.listed.iter().map(|copy| &copy.interaction);
+    timeline::note_taken_back(connection, model, listed.chain(timeline::voided(&entries))).await?;
     let mut listing = Listing::default();
     sorted.listed.iter().for_each(|copy| listing.event(copy));
     listing.write(connection).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
-use projection::{Batch, Event};
+use projection::{Arrival, Batch, Event};
 use rapport_proto::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -21,6 +21,8 @@ pub(crate) struct Sorted<'b> {
     pub(crate) lesser: Vec<&'b Event>,
     /// Differing copies that do not count.
     pub(crate) listed: Vec<&'b Event>,
+    /// Records of events that have come more than once.
+    pub(crate) arrivals: Vec<Arrival>,
 }
 
 /// Takes every event for unknown.
@@ -30,36 +32,44 @@ pub(crate) fn all_fresh(batch: &Batch) -> Sorted<'_> {
         fresh: batch.events.iter().collect(),
         lesser: Vec::new(),
         listed: batch.copies.iter().collect(),
+        arrivals: batch.arrivals.clone(),
     }
 }
 
 /// Looks the events up.
 pub(crate) async fn sort<'b>(connection: &mut PgConnection, batch: &'b Batch) -> Result<Sorted<'b>, sqlx::Error> {
     let ids: Vec<Uuid> = batch.events.iter().map(|e| e.interaction.event_id).collect();
-    let known: Vec<(Uuid, Vec<u8>, chrono::DateTime<chrono::Utc>)> =
-        sqlx::query_as("SELECT event_id, hash, received_at FROM timeline WHERE event_id = ANY($1)")
-            .bind(ids)
-            .fetch_all(connection)
-            .await?;
-    let known: HashMap<Uuid, (i64, Vec<u8>)> =
-        known.into_iter().map(|(id, hash, received_at)| (id, (received_at.timestamp_micros(), hash))).collect();
-    let mut sorted = Sorted { events: &batch.events, ..Sorted::default() };
+    type Row = (Uuid, Vec<u8>, chrono::DateTime<chrono::Utc>, i32, i64);
+    let known: Vec<Row> = sqlx::query_as(
+        "SELECT event_id, hash, received_at, partition, log_offset FROM timeline WHERE event_id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let arrival = |(event_id, hash, received_at, partition, offset): Row| {
+        let hash: [u8; 32] = hash.try_into().unwrap_or_default();
+        (event_id, Arrival { event_id, hash, received_at: received_at.timestamp_micros(), partition, offset })
+    };
+    let known: HashMap<Uuid, Arrival> = known.into_iter().map(arrival).collect();
+    let mut sorted = Sorted { events: &batch.events, arrivals: batch.arrivals.clone(), ..Sorted::default() };
     // Which hash counts in the end, of events with copies.
     let mut counted: HashMap<Uuid, &[u8]> = HashMap::new();
     for event in &batch.events {
         let (id, hash) = (event.interaction.event_id, event.interaction.hash.as_slice());
-        match known.get(&id) {
-            None => sorted.fresh.push(event),
-            Some((received_at, known_hash))
-                if (event.interaction.received_at, hash) < (*received_at, known_hash.as_slice()) =>
-            {
-                sorted.lesser.push(event);
-            }
-            Some((_, known_hash)) => {
-                counted.insert(id, known_hash);
-                if known_hash != hash {
-                    sorted.listed.push(event);
-                }
+        let Some(known) = known.get(&id) else {
+            sorted.fresh.push(event);
+            continue;
+        };
+        // The same record is read again where a fold begins again behind what it has committed.
+        if (known.partition, known.offset) != (event.partition, event.offset) {
+            sorted.arrivals.extend([*known, Arrival::of(event)]);
+        }
+        if (event.interaction.received_at, hash) < (known.received_at, known.hash.as_slice()) {
+            sorted.lesser.push(event);
+        } else {
+            counted.insert(id, &known.hash);
+            if known.hash != hash {
+                sorted.listed.push(event);
             }
         }
     }
@@ -67,6 +77,25 @@ pub(crate) async fn sort<'b>(connection: &mut PgConnection, batch: &'b Batch) ->
         |copy: &&Event| counted.get(&copy.interaction.event_id).is_none_or(|hash| *hash != copy.interaction.hash);
     sorted.listed.extend(batch.copies.iter().filter(differs));
     Ok(sorted)
+}
+
+/// Takes note of records of events that have come more than once.
+pub(crate) async fn note_arrivals(connection: &mut PgConnection, arrivals: &[Arrival]) -> Result<(), sqlx::Error> {
+    if arrivals.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO arrivals (event_id, hash, received_at, partition, log_offset)
+         SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::timestamptz[], $4::int[], $5::bigint[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(arrivals.iter().map(|a| a.event_id).collect::<Vec<_>>())
+    .bind(arrivals.iter().map(|a| a.hash.as_slice()).collect::<Vec<_>>())
+    .bind(arrivals.iter().map(|a| timeline::at(a.received_at)).collect::<Vec<_>>())
+    .bind(arrivals.iter().map(|a| a.partition).collect::<Vec<_>>())
+    .bind(arrivals.iter().map(|a| a.offset).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// A row of `copies`.

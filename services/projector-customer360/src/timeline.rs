@@ -1,6 +1,6 @@
 //! The timeline's rows: one an event, written once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use domain::{Interaction, time};
 use projection::Event;
@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::effects::{self, Effects};
+use crate::model::Customer360;
 
 /// An event to be written, and what it says.
 pub(crate) struct Entry<'b> {
@@ -100,6 +101,42 @@ fn row(rows: &mut CopyBuffer, entry: &Entry<'_>) {
         .put_i32(*partition)
         .put_i64(*offset)
         .put_bool(entry.voided);
+}
+
+/// Those that something took back before they came.
+pub(crate) fn voided<'e>(entries: &'e [Entry<'_>]) -> impl Iterator<Item = &'e Interaction> {
+    entries.iter().filter(|e| e.voided).map(|e| &e.event.interaction)
+}
+
+/// Notes whom, and which events, those named that do not count, so that they are found by whoever asks for what was known
+/// before.
+pub(crate) async fn note_taken_back<'e>(
+    connection: &mut PgConnection,
+    model: &Customer360,
+    gone: impl Iterator<Item = &'e Interaction>,
+) -> Result<(), sqlx::Error> {
+    let mut rows: BTreeSet<(String, Uuid)> = BTreeSet::new();
+    for interaction in gone {
+        let effects = Effects::of(interaction, &model.namespace);
+        rows.extend(effects.entities.iter().map(|entity| (entity.id.to_string(), interaction.event_id)));
+        for named in effects.named {
+            let identifiers = named.identifiers.iter().map(ToString::to_string);
+            rows.extend(identifiers.chain([named.id.to_string()]).map(|name| (name, interaction.event_id)));
+        }
+        rows.extend(interaction.voids().map(|target| (target.to_string(), interaction.event_id)));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (names, events): (Vec<String>, Vec<Uuid>) = rows.into_iter().unzip();
+    sqlx::query(
+        "INSERT INTO taken_back (name, event_id) SELECT * FROM unnest($1::text[], $2::uuid[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(names)
+    .bind(events)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Which of these events another event takes back. A void cannot be voided.

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::apply;
-use crate::copies::{Listing, Sorted};
+use crate::copies::{self, Listing, Sorted};
 use crate::effects::Effects;
 use crate::graph::{self, retract};
 use crate::model::Customer360;
@@ -52,6 +52,10 @@ async fn rewrite(
     let written: HashSet<Uuid> = events.iter().map(|e| e.interaction.event_id).collect();
     let turned = turn(connection, model, targets.into_iter().filter(|t| !written.contains(t)).collect()).await?;
     let (restored, voided): (Vec<Stored>, Vec<Stored>) = turned.into_iter().partition(|s| s.was_voided);
+    copies::note_arrivals(connection, &sorted.arrivals).await?;
+    let gone = replaced.iter().chain(&voided).map(|s| &s.interaction);
+    let gone = gone.chain(sorted.listed.iter().map(|copy| &copy.interaction));
+    timeline::note_taken_back(connection, model, gone.chain(timeline::voided(&entries))).await?;
 
     let taken_back: Vec<Effects<'_>> = replaced
         .iter()

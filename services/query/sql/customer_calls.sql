@@ -4,7 +4,7 @@ SELECT coalesce(
     '[]'
 )::text
 FROM (
-    SELECT * FROM service.calls
+    SELECT * FROM {service}.calls
     WHERE subject_id = ANY ($1)
     ORDER BY coalesce(offered_at, answered_at, ended_at) DESC NULLS LAST, call_id
     LIMIT $2

@@ -4,7 +4,7 @@ FROM (
     SELECT
         count(*) FILTER (WHERE coalesce(status, 'new') NOT IN ('solved', 'closed')) AS cases_open,
         count(*) AS cases,
-        (SELECT count(*) FROM service.calls WHERE subject_id = ANY ($1)) AS calls
-    FROM service.cases
+        (SELECT count(*) FROM {service}.calls WHERE subject_id = ANY ($1)) AS calls
+    FROM {service}.cases
     WHERE subject_id = ANY ($1) AND merged_into IS NULL
 ) AS n

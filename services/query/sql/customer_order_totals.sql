@@ -12,7 +12,7 @@ FROM (
         CASE WHEN count(margin_minor) = count(*) THEN sum(margin_minor) END AS margin_minor,
         min(placed_at) AS first_placed_at,
         max(placed_at) AS last_placed_at
-    FROM sales.orders
+    FROM {sales}.orders
     WHERE subject_id = ANY ($1) AND placed_at IS NOT NULL AND cancelled_at IS NULL AND currency IS NOT NULL
     GROUP BY currency
 ) AS t

@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
     SELECT
         t.event_id, t.source, t.id, t.type, t.occurred_at, t.received_at, t.subject_id, t.entity, t.entities,
         t.channel, t.direction, t.summary, t.payload::json AS payload, t.partition, t.log_offset
-    FROM customer360.timeline AS t
+    FROM {customer360}.timeline AS t
     WHERE t.event_id = s.event_id
 ) AS v
 WHERE s.bytes <= $7 OR s.number = 1

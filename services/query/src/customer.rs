@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     candidates,
     http::{Answer, App},
+    past::{self, Past},
     problem::{Kind, Problem},
     reference::Reference,
     snapshot::{Snapshot, Wanted},
@@ -33,9 +34,10 @@ pub(crate) struct Customer {
 /// Nobody; or several, who are then listed and never guessed among.
 pub(crate) async fn resolve(snapshot: &mut Snapshot, reference: &Reference) -> Result<Customer, Problem> {
     let found = {
+        let owns = snapshot.names.sql(include_str!("../sql/owns_anything.sql"));
         let connection = snapshot.models().await?;
         match reference {
-            Reference::Id(id) => by_id(connection, *id).await?,
+            Reference::Id(id) => by_id(connection, *id, &owns).await?,
             Reference::Identifier(identifier) => by_identifier(connection, identifier).await?,
         }
     };
@@ -62,13 +64,12 @@ enum Found {
     Several { ids: Vec<Uuid>, why: &'static str },
 }
 
-async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Found, sqlx::Error> {
+async fn by_id(connection: &mut PgConnection, id: Uuid, owns: &str) -> Result<Found, sqlx::Error> {
     let row: Option<(Option<Uuid>,)> =
         sqlx::query_as(include_str!("../sql/subject.sql")).bind(id).fetch_optional(&mut *connection).await?;
     let Some((Some(customer_id),)) = row else {
         // The mapping may lag behind: the subject stands for itself.
-        let owns: bool =
-            sqlx::query_scalar(include_str!("../sql/owns_anything.sql")).bind(id).fetch_one(connection).await?;
+        let owns: bool = sqlx::query_scalar(owns).bind(id).fetch_one(connection).await?;
         return Ok(if owns {
             Found::Customer(Customer { id, subjects: vec![id], mapped: false })
         } else {
@@ -152,8 +153,8 @@ struct Service {
 }
 
 /// Answers with the page.
-pub(crate) async fn page(app: &App, reference: &Reference, wanted: &Wanted) -> Result<Answer, Problem> {
-    let mut snapshot = Snapshot::at(&app.database, &app.waiting, wanted).await?;
+pub(crate) async fn page(app: &App, reference: &Reference, wanted: &Wanted, past: &Past) -> Result<Answer, Problem> {
+    let mut snapshot = past::open(app, reference, wanted, past).await?;
     let customer = resolve(&mut snapshot, reference).await?;
     let page = read(&mut snapshot, &customer).await?;
     let body = serde_json::to_string(&page).map_err(|e| Problem::internal("a customer page cannot be written", &e))?;
@@ -164,6 +165,7 @@ pub(crate) async fn page(app: &App, reference: &Reference, wanted: &Wanted) -> R
 
 async fn read(snapshot: &mut Snapshot, customer: &Customer) -> Result<Page, Problem> {
     let (positions, dead_letters) = (snapshot.progress.to_json(), snapshot.dead_letters());
+    let names = snapshot.names.clone();
     let db = snapshot.connection();
     let subjects = &customer.subjects[..];
     Ok(Page {
@@ -172,13 +174,13 @@ async fn read(snapshot: &mut Snapshot, customer: &Customer) -> Result<Page, Prob
         identifiers: identifiers(db, customer).await?,
         profile: of_subjects(db, include_str!("../sql/customer_profile.sql"), subjects).await?,
         sales: Sales {
-            totals: of_subjects(db, include_str!("../sql/customer_order_totals.sql"), subjects).await?,
-            orders: newest(db, include_str!("../sql/customer_orders.sql"), subjects).await?,
+            totals: of_subjects(db, &names.sql(include_str!("../sql/customer_order_totals.sql")), subjects).await?,
+            orders: newest(db, &names.sql(include_str!("../sql/customer_orders.sql")), subjects).await?,
         },
         service: Service {
-            counts: of_subjects(db, include_str!("../sql/customer_case_counts.sql"), subjects).await?,
-            cases: newest(db, include_str!("../sql/customer_cases.sql"), subjects).await?,
-            calls: newest(db, include_str!("../sql/customer_calls.sql"), subjects).await?,
+            counts: of_subjects(db, &names.sql(include_str!("../sql/customer_case_counts.sql")), subjects).await?,
+            cases: newest(db, &names.sql(include_str!("../sql/customer_cases.sql")), subjects).await?,
+            calls: newest(db, &names.sql(include_str!("../sql/customer_calls.sql")), subjects).await?,
         },
         last_touches: of_subjects(db, include_str!("../sql/customer_touches.sql"), subjects).await?,
         affiliations: of_subjects(db, include_str!("../sql/customer_affiliations.sql"), subjects).await?,
@@ -220,15 +222,11 @@ async fn conflicts(connection: &mut PgConnection, customer: &Customer) -> Result
     raw(text)
 }
 
-async fn of_subjects(
-    connection: &mut PgConnection,
-    sql: &'static str,
-    subjects: &[Uuid],
-) -> Result<Box<RawValue>, Problem> {
+async fn of_subjects(connection: &mut PgConnection, sql: &str, subjects: &[Uuid]) -> Result<Box<RawValue>, Problem> {
     raw(sqlx::query_scalar(sql).bind(subjects).fetch_one(connection).await?)
 }
 
-async fn newest(connection: &mut PgConnection, sql: &'static str, subjects: &[Uuid]) -> Result<Box<RawValue>, Problem> {
+async fn newest(connection: &mut PgConnection, sql: &str, subjects: &[Uuid]) -> Result<Box<RawValue>, Problem> {
     raw(sqlx::query_scalar(sql).bind(subjects).bind(ROWS_MAX).fetch_one(connection).await?)
 }
 

@@ -18,6 +18,15 @@ const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one such question may take.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a transaction may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    /// Nothing but read.
+    Read,
+    /// Write what it takes back at its end.
+    Write,
+}
+
 /// Where requests get their transactions from.
 pub(crate) struct Database {
     pool: PgPool,
@@ -31,8 +40,12 @@ impl Database {
     }
 
     /// Begins the transaction of one request.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Problem> {
-        match self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await {
+    pub(crate) async fn begin(&self, access: Access) -> Result<Transaction<'static, Postgres>, Problem> {
+        let begin = match access {
+            Access::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Access::Write => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
+        };
+        match self.pool.begin_with(begin).await {
             // The pool tries to connect until its time is up, and then says no more than that: whether there was nobody
             // to connect to, or every connection was taken, is known here alone.
             Err(sqlx::Error::PoolTimedOut) if !self.answers() => Err(Problem::unavailable()),

@@ -24,6 +24,7 @@ use crate::{
     log_end::LogEnd,
     metrics, models, openapi,
     params::Params,
+    past::{Folding, Past},
     problem::{INTERNAL, Kind, POSITION_HEADER, Problem},
     reference::{self, Reference},
     reports,
@@ -49,6 +50,7 @@ pub(crate) struct App {
     /// How long a report may take.
     pub(crate) report_timeout: Duration,
     pub(crate) wait_default: Duration,
+    pub(crate) folding: Folding,
 }
 
 /// An answer read in a snapshot.
@@ -154,9 +156,10 @@ async fn customer(
     path: Result<Path<String>, PathRejection>,
     asked: Result<Asked, Problem>,
 ) -> Reply {
-    let (Asked { params, wanted }, reference) = (asked?, read_reference(path, &app)?);
+    let (Asked { mut params, wanted }, reference) = (asked?, read_reference(path, &app)?);
+    let past = Past::take(&mut params);
     params.finish()?;
-    customer::page(&app, &reference, &wanted).await
+    customer::page(&app, &reference, &wanted, &past).await
 }
 
 async fn timeline(
@@ -166,8 +169,9 @@ async fn timeline(
 ) -> Reply {
     let (Asked { mut params, wanted }, reference) = (asked?, read_reference(path, &app)?);
     let filter = timeline::Filter::take(&mut params);
+    let past = Past::take(&mut params);
     params.finish()?;
-    timeline::page(&app, &reference, &filter, &wanted).await
+    timeline::page(&app, &reference, &filter, &wanted, &past).await
 }
 
 async fn models(State(app): State<Arc<App>>, asked: Result<Asked, Problem>) -> Reply {

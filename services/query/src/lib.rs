@@ -47,6 +47,7 @@ pub mod metrics;
 mod models;
 mod openapi;
 mod params;
+mod past;
 mod problem;
 mod progress;
 mod reference;

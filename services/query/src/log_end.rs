@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use domain::position::Offsets;
+use domain::{Namespace, position::Offsets};
 use event_log::{Log, LogOptions};
 use tokio::{
     sync::Mutex,
@@ -30,6 +30,8 @@ pub(crate) struct LogEnd {
 struct State {
     log: Option<Log>,
     last: Option<(Instant, Ends)>,
+    /// Of a log, it never changes.
+    namespace: Option<Namespace>,
 }
 
 impl LogEnd {
@@ -65,6 +67,17 @@ impl LogEnd {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(late()),
         }
+    }
+
+    /// The log's secret namespace of subject ids.
+    pub(crate) async fn namespace(&self) -> Result<Namespace, String> {
+        let mut state = self.state.lock().await;
+        if let Some(namespace) = state.namespace {
+            return Ok(namespace);
+        }
+        timeout(ASK_TIMEOUT, self.ask(&mut state.log)).await.unwrap_or_else(|_| Err(late()))?;
+        state.namespace = state.log.as_ref().map(|log| *log.namespace());
+        state.namespace.ok_or_else(late)
     }
 
     async fn ask(&self, log: &mut Option<Log>) -> Ends {

@@ -32,8 +32,8 @@ fn paths() -> Value {
         )},
         "/api/v1/customers/search": {"post": search_post()},
         "/api/v1/customers/{ref}": {"get": get(
-            "getCustomer", "The 360-degree page of a customer", &[reference()],
-            json_answer("Who it is and what the three models know.", "Customer"), &["300", "404"],
+            "getCustomer", "The 360-degree page of a customer", &[reference(), valid_at(), known_at()],
+            json_answer("Who it is and what the three models know.", "Customer"), &["300", "404", "422"],
         )},
         "/api/v1/customers/{ref}/timeline": {"get": get(
             "getTimeline", "A customer's events, newest first",
@@ -42,8 +42,8 @@ fn paths() -> Value {
               query("type", text(), "Only events of this type, with or without io.rapport. in front."),
               query("from", time(), "The earliest occurred_at, included."),
               query("to", time(), "The latest occurred_at, left out."),
-              cursor(), limit(500)],
-            json_answer("One page of events.", "Timeline"), &["300", "404"],
+              cursor(), limit(500), valid_at(), known_at()],
+            json_answer("One page of events.", "Timeline"), &["300", "404", "422"],
         )},
         "/api/v1/reports": {"get": get(
             "listReports", "Every report: its parameters and columns", &[], json_answer("All reports, by name.", "Reports"), &[],
@@ -113,6 +113,14 @@ fn at() -> Parameter {
     of_components("At")
 }
 
+fn valid_at() -> Parameter {
+    of_components("ValidAt")
+}
+
+fn known_at() -> Parameter {
+    of_components("KnownAt")
+}
+
 fn filters() -> Parameter {
     of_components("Filters")
 }
@@ -140,10 +148,11 @@ fn get(id: &str, summary: &str, own: &[Parameter], ok: Value, further: &[&str]) 
         ("400", "Malformed"),
         ("404", "NotFound"),
         ("409", "OtherLog"),
+        ("422", "NoSuchPast"),
         ("500", "Internal"),
         ("503", "Unavailable"),
     ] {
-        if !["300", "404"].contains(&status) || further.contains(&status) {
+        if !["300", "404", "422"].contains(&status) || further.contains(&status) {
             answers.insert(status.into(), json!({"$ref": format!("#/components/responses/{name}")}));
         }
     }
@@ -214,6 +223,14 @@ fn parameters() -> Value {
             "schema": {"type": "object", "additionalProperties": {"type": "string"}},
             "description": "Columns and arguments of the report by name, as GET /reports lists them: only rows with these values.",
         },
+        "ValidAt": {
+            "name": "valid_at", "in": "query", "schema": time(),
+            "description": "As of the events that had occurred by then, links included.",
+        },
+        "KnownAt": {
+            "name": "known_at", "in": "query", "schema": {"type": "string", "minLength": 1},
+            "description": "As it was known then: a time (what all models had committed by it, noted every second, after a day every minute), or a position as an answer's Rapport-Position gives it.",
+        },
         "Position": {
             "name": "position", "in": "query", "schema": {"type": "string", "minLength": 1},
             "description": "Waits until all models have reached this position.",
@@ -232,7 +249,7 @@ fn parameters() -> Value {
 fn responses() -> Value {
     let problem = |says: &str| json!({"description": says, "headers": positioned(), "content": {"application/problem+json": {"schema": reference_to("Problem")}}});
     let mut unavailable = problem(
-        "busy, unavailable, models-not-ready, report-too-slow, or position-not-reached (models says how far behind each is).",
+        "busy, unavailable, models-not-ready, past-not-foldable, report-too-slow, or position-not-reached (models says how far behind each is).",
     );
     unavailable["headers"]["Retry-After"] = json!({"$ref": "#/components/headers/Retry-After"});
     json!({
@@ -240,6 +257,7 @@ fn responses() -> Value {
         "Malformed": problem("malformed-parameter, malformed-reference, malformed-position or malformed-body: errors names each fault."),
         "NotFound": problem("no-such-customer, no-such-report or no-such-path."),
         "OtherLog": problem("other-log: the position was given out for another log."),
+        "NoSuchPast": problem("past-not-kept: known_at lies before what was noted. past-too-long: too many events would have to be folded."),
         "TooLong": problem("body-too-long."),
         "Internal": problem("internal: a mistake in the service; its log says more."),
         "Unavailable": unavailable,

@@ -46,6 +46,12 @@ pub(crate) enum Kind {
     ReportTooSlow,
     /// The reference stands for more than one customer.
     SeveralCustomers,
+    /// A past is made of too many events.
+    PastTooLong,
+    /// Nobody noted what was known then.
+    PastNotKept,
+    /// The past cannot be folded here, or by this version.
+    PastNotFoldable,
     /// PostgreSQL cannot be reached, or does not answer in time.
     Unavailable,
     /// More requests than the service takes at once.
@@ -72,6 +78,9 @@ impl Kind {
             Self::NoSuchReport => (StatusCode::NOT_FOUND, "no-such-report", None),
             Self::ReportTooSlow => (StatusCode::SERVICE_UNAVAILABLE, "report-too-slow", Some(10)),
             Self::SeveralCustomers => (StatusCode::MULTIPLE_CHOICES, "several-customers", None),
+            Self::PastTooLong => (StatusCode::UNPROCESSABLE_ENTITY, "past-too-long", None),
+            Self::PastNotKept => (StatusCode::UNPROCESSABLE_ENTITY, "past-not-kept", None),
+            Self::PastNotFoldable => (StatusCode::SERVICE_UNAVAILABLE, "past-not-foldable", Some(60)),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(1)),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(1)),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),

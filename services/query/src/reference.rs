@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::problem::{Fault, Kind, Problem};
 
 /// A reference, read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// A customer id, past or present, or a subject id: customers are named after their earliest subject.
     Id(Uuid),

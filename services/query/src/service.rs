@@ -5,6 +5,7 @@ use std::{net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 use domain::identifier::{Normalizer, UnknownRegion};
 use event_log::LogOptions;
 use metrics_exporter_prometheus::PrometheusHandle;
+use projector_customer360::HubLimits;
 use service_kit::{Health, ServeOptions};
 use sqlx::{
     ConnectOptions, PgPool,
@@ -18,6 +19,7 @@ use crate::{
     http::{self, App},
     log_end::LogEnd,
     metrics,
+    past::Folding,
     views::{self, VIEWS},
     waiting::Waiting,
 };
@@ -37,6 +39,8 @@ pub struct Options {
     pub default_region: String,
     /// Values that identify nobody, beside the built-in ones: as the collector's.
     pub placeholders: Vec<String>,
+    /// When an identifier is a hub: as the projector of customer360's.
+    pub hub_limits: HubLimits,
     /// How long a request waits for its position without `wait_ms`.
     pub wait_default: Duration,
     /// What is refused or cut off.
@@ -68,6 +72,8 @@ pub struct Limits {
     pub statement_timeout: Duration,
     /// How long it may work on a report: analysts ask for more than a page.
     pub report_timeout: Duration,
+    /// How many events may be folded to tell a customer's past.
+    pub past_events_max: usize,
     /// From a connection's readiness to the end of a request's headers.
     pub header_timeout: Duration,
     /// How long requests under way are waited for at the end.
@@ -83,6 +89,7 @@ impl Default for Limits {
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(10),
             report_timeout: Duration::from_secs(30),
+            past_events_max: 20_000,
             header_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
         }
@@ -99,6 +106,7 @@ impl Options {
             log,
             default_region: "DE".into(),
             placeholders: Vec::new(),
+            hub_limits: HubLimits::default(),
             wait_default: Duration::from_secs(5),
             limits: Limits::default(),
         }
@@ -191,6 +199,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
         report_slots: Semaphore::new((limits.database_connections_max as usize / 2).max(1)),
         report_timeout: limits.report_timeout,
         wait_default: options.wait_default,
+        folding: Folding::new(views_options(&options.database_url)?, options.hub_limits, limits.past_events_max),
     };
     let keeping = views::keep(views_options(&options.database_url)?, health.clone());
     tasks.spawn(discard(ending.clone().run_until_cancelled_owned(keeping)));

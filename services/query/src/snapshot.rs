@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use crate::{
-    database::Database,
+    database::{Access, Database},
     params::Params,
     problem::{Kind, Problem},
     progress::{self, Compared, MODELS, Progress},
@@ -23,7 +23,7 @@ const WAIT_MS_MAX: u64 = 60_000;
 const DEAD_LETTERS_MAX: usize = 100;
 
 /// What a request asks to be waited for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     position: Option<Position>,
     wait: Duration,
@@ -42,6 +42,33 @@ impl Wanted {
         };
         Ok(Self { position, wait })
     }
+
+    /// The same, or this position where none is asked for.
+    pub(crate) fn or_position(&self, position: &Position) -> Self {
+        Self { position: self.position.clone().or_else(|| Some(position.clone())), ..self.clone() }
+    }
+}
+
+/// The schemas in which a snapshot's views are, by the names that statements have for them: `{sales}.orders`.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) sales: String,
+    pub(crate) service: String,
+    pub(crate) customer360: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { sales: "sales".into(), service: "service".into(), customer360: "customer360".into() }
+    }
+}
+
+impl Names {
+    /// Puts them into a statement.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        let named = text.replace("{sales}", &self.sales).replace("{service}", &self.service);
+        named.replace("{customer360}", &self.customer360)
+    }
 }
 
 /// An open snapshot.
@@ -51,17 +78,33 @@ pub(crate) struct Snapshot {
     pub(crate) progress: Progress,
     /// Dead letters among the events that the position's publish appended.
     dead_letters: Option<Value>,
+    /// Where its views are.
+    pub(crate) names: Names,
 }
 
 impl Snapshot {
     /// Opens a snapshot in which the wanted position is reached, waiting for it if need be. Checked again inside the
     /// snapshot, since only that is what the answer is read from.
     pub(crate) async fn at(database: &Database, waiting: &Waiting, wanted: &Wanted) -> Result<Self, Problem> {
-        let Some(position) = &wanted.position else { return Self::open(database).await };
+        Self::opened_at(database, Access::Read, waiting, wanted).await
+    }
+
+    /// The same, with tables that may be written until it is closed, which takes everything back.
+    pub(crate) async fn writable_at(database: &Database, waiting: &Waiting, wanted: &Wanted) -> Result<Self, Problem> {
+        Self::opened_at(database, Access::Write, waiting, wanted).await
+    }
+
+    async fn opened_at(
+        database: &Database,
+        access: Access,
+        waiting: &Waiting,
+        wanted: &Wanted,
+    ) -> Result<Self, Problem> {
+        let Some(position) = &wanted.position else { return Self::open(database, access).await };
         let deadline = Instant::now() + wanted.wait;
         loop {
             let last = Instant::now() >= deadline;
-            let mut snapshot = Self::open(database).await?;
+            let mut snapshot = Self::open(database, access).await?;
             match snapshot.progress.compare(position) {
                 Compared::Reached => {
                     snapshot.find_dead_letters(position).await?;
@@ -78,8 +121,8 @@ impl Snapshot {
         }
     }
 
-    async fn open(database: &Database) -> Result<Self, Problem> {
-        let mut transaction = database.begin().await?;
+    async fn open(database: &Database, access: Access) -> Result<Self, Problem> {
+        let mut transaction = database.begin(access).await?;
         // Before the snapshot is taken: a generation swapped in behind it would be read as it was then, which may be less
         // than the positions that are read here.
         match sqlx::query("LOCK TABLE backbone.swaps IN ACCESS SHARE MODE").execute(&mut *transaction).await {
@@ -87,7 +130,7 @@ impl Snapshot {
             // A database of before, in which nothing is swapped yet, or one without anything.
             Err(error) if progress::is_nothing_there(&error) => {
                 transaction.rollback().await?;
-                transaction = database.begin().await?;
+                transaction = database.begin(access).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -96,12 +139,12 @@ impl Snapshot {
             Err(error) if progress::is_nothing_there(&error) => {
                 // No projector has ever started here. The error spoils the transaction; a new one takes its place.
                 transaction.rollback().await?;
-                transaction = database.begin().await?;
+                transaction = database.begin(access).await?;
                 Progress::default()
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { transaction, progress, dead_letters: None })
+        Ok(Self { transaction, progress, dead_letters: None, names: Names::default() })
     }
 
     /// Ends the transaction in time, so that its connection goes back to the pool clean.
@@ -130,6 +173,11 @@ impl Snapshot {
         &mut self.transaction
     }
 
+    /// Shows another progress and other views from here on.
+    pub(crate) fn become_past(&mut self, progress: Progress, names: Names) {
+        (self.progress, self.names) = (progress, names);
+    }
+
     /// The dead letters as the answer's member; `None` where there are none to be named.
     pub(crate) fn dead_letters(&self) -> Option<Value> {
         self.dead_letters.clone()
@@ -154,7 +202,7 @@ fn dead_letter(letter: &DeadLetter) -> Value {
     })
 }
 
-fn other_log(progress: &Progress) -> Problem {
+pub(crate) fn other_log(progress: &Progress) -> Problem {
     Problem::new(
         Kind::OtherLog,
         "this position was given out for another log than the one the read models are built from; \
@@ -163,7 +211,7 @@ fn other_log(progress: &Progress) -> Problem {
     .at(progress.token())
 }
 
-fn not_reached(progress: &Progress, behind: &[Behind], wait: Duration) -> Problem {
+pub(crate) fn not_reached(progress: &Progress, behind: &[Behind], wait: Duration) -> Problem {
     let names: Vec<_> = MODELS.into_iter().filter(|model| behind.iter().any(|b| b.model == *model)).collect();
     let detail = match progress.log_id {
         None => "no read model has been started yet".to_owned(),

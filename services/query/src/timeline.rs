@@ -10,6 +10,7 @@ use crate::{
     customer::{self, Customer},
     http::{Answer, App},
     params::Params,
+    past::{self, Past},
     problem::Problem,
     reference::Reference,
     snapshot::{Snapshot, Wanted},
@@ -88,8 +89,9 @@ pub(crate) async fn page(
     reference: &Reference,
     filter: &Filter,
     wanted: &Wanted,
+    past: &Past,
 ) -> Result<Answer, Problem> {
-    let mut snapshot = Snapshot::at(&app.database, &app.waiting, wanted).await?;
+    let mut snapshot = past::open(app, reference, wanted, past).await?;
     let customer = customer::resolve(&mut snapshot, reference).await?;
     let limit = filter.limit.unwrap_or(LIMIT_DEFAULT);
     let (items, next_cursor) = read(&mut snapshot, &customer, filter, limit).await?;
@@ -114,7 +116,8 @@ async fn read(
 ) -> Result<(Vec<Box<RawValue>>, Option<String>), Problem> {
     let (least, below) = filter.bounds();
     // One more than asked for tells whether there is another page.
-    let rows: Vec<(Vec<u8>, i64, String)> = sqlx::query_as(include_str!("../sql/timeline.sql"))
+    let statement = snapshot.names.sql(include_str!("../sql/timeline.sql"));
+    let rows: Vec<(Vec<u8>, i64, String)> = sqlx::query_as(&statement)
         .bind(&customer.subjects)
         .bind(least)
         .bind(below)

@@ -113,6 +113,7 @@ pub(crate) async fn query(config: &Config) -> Outcome {
     options.admin = Some(query::Admin { listen: config.listen(ports.admin_query), metrics });
     options.default_region = config.text("default_region").to_owned();
     options.placeholders = config.list("placeholders").to_vec();
+    options.hub_limits = hub_limits(config)?;
     options.wait_default = config.duration("wait_ms");
     options.limits = query::Limits {
         connections_max: config.usize("connections_max"),

@@ -274,7 +274,7 @@ async fn no_statement_of_the_service_reads_a_growing_table_whole() {
         if file.is_dir() || OVERVIEWS.iter().any(|name| file.ends_with(name)) {
             continue;
         }
-        let sql = std::fs::read_to_string(&file).expect("a statement");
+        let sql = crate::world::named(&std::fs::read_to_string(&file).expect("a statement"));
         found.extend(whole(&mut database, &format!("EXPLAIN (GENERIC_PLAN) {sql}")).await);
         count += 1;
     }

@@ -6,6 +6,7 @@ mod by_customer;
 mod identities;
 mod outages;
 mod paging;
+mod past;
 mod plans;
 mod positions;
 mod reports;

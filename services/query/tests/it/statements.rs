@@ -26,7 +26,7 @@ async fn every_statement_fits_the_schemas() {
         if file.is_dir() {
             continue;
         }
-        let sql = std::fs::read_to_string(&file).expect("a statement");
+        let sql = crate::world::named(&std::fs::read_to_string(&file).expect("a statement"));
         let prepared = connection.prepare(&sql).await;
         assert!(prepared.is_ok(), "{}: {:?}", file.display(), prepared.err());
         count += 1;

@@ -21,6 +21,7 @@ const RECEIVED_AT: i64 = (test_kit::BASE_TIME + 86_400) * 1_000_000;
 
 pub(crate) struct World {
     pub(crate) log: Log,
+    pub(crate) log_options: LogOptions,
     pub(crate) database_url: String,
     pub(crate) query: Handle,
     appender: Appender,
@@ -67,10 +68,19 @@ impl World {
         };
         let log = Log::open_or_create(&options).await.expect("the log is created");
         let appender = Appender::open(&log, AppenderOptions::default()).expect("an appender opens");
-        let query = start_query(&backbone.database_url, options, |_| {}).await;
+        let query = start_query(&backbone.database_url, options.clone(), |_| {}).await;
         let http = client();
         let database_url = backbone.database_url;
-        Self { log, database_url, query, appender, projectors: Vec::new(), http, received_at: RECEIVED_AT }
+        Self {
+            log,
+            log_options: options,
+            database_url,
+            query,
+            appender,
+            projectors: Vec::new(),
+            http,
+            received_at: RECEIVED_AT,
+        }
     }
 
     pub(crate) async fn start_projectors(&mut self) {
@@ -164,6 +174,13 @@ impl World {
             projector.stop(Duration::from_secs(10)).await.expect("a projector ends well");
         }
     }
+}
+
+/// A statement with the names of the stable views in it.
+pub(crate) fn named(statement: &str) -> String {
+    ["sales", "service", "customer360"]
+        .iter()
+        .fold(statement.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), name))
 }
 
 pub(crate) async fn start_query(database_url: &str, log: LogOptions, change: impl FnOnce(&mut Options)) -> Handle {

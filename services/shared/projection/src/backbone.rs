@@ -10,6 +10,7 @@ const MIGRATIONS: &[(i32, &str)] = &[
     (3, ""),
     (4, include_str!("../sql/backbone/0004_has_reached.sql")),
     (5, include_str!("../sql/backbone/0005_generations.sql")),
+    (6, include_str!("../sql/backbone/0006_moments.sql")),
 ];
 /// Runs behind any migration: a change of it needs one.
 const ROLES: &str = include_str!("../sql/backbone/roles.sql");

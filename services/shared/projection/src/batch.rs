@@ -14,20 +14,53 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// The differing greater copies, one for each other hash, with its least `received_at`.
     pub copies: Vec<Event>,
+    /// Every record of an event of which there is more than one, equal ones too.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// Where a record of an event stands, and which copy it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Of which event.
+    pub event_id: Uuid,
+    /// Of the record's value.
+    pub hash: [u8; 32],
+    /// Microseconds UTC.
+    pub received_at: i64,
+    /// Where in the log.
+    pub partition: i32,
+    /// Where in its partition.
+    pub offset: i64,
+}
+
+impl Arrival {
+    /// Of this record.
+    pub fn of(event: &Event) -> Self {
+        let Event { partition, offset, interaction, .. } = event;
+        let (event_id, hash, received_at) = (interaction.event_id, interaction.hash, interaction.received_at);
+        Self { event_id, hash, received_at, partition: *partition, offset: *offset }
+    }
 }
 
 impl Batch {
     /// Reduces records to one copy an event id.
     pub fn reduce(records: Vec<Event>) -> Self {
-        let mut batch = Self { events: Vec::with_capacity(records.len()), copies: Vec::new() };
-        let mut seen: HashMap<Uuid, usize> = HashMap::with_capacity(records.len());
+        let mut batch = Self { events: Vec::with_capacity(records.len()), ..Self::default() };
+        // Where each event stands, and whether it has come more than once.
+        let mut seen: HashMap<Uuid, (usize, bool)> = HashMap::with_capacity(records.len());
         for event in records {
-            match seen.get(&event.interaction.event_id) {
+            match seen.get_mut(&event.interaction.event_id) {
                 None => {
-                    seen.insert(event.interaction.event_id, batch.events.len());
+                    seen.insert(event.interaction.event_id, (batch.events.len(), false));
                     batch.events.push(event);
                 }
-                Some(&at) => batch.another(at, event),
+                Some((at, is_noted)) => {
+                    if !std::mem::replace(is_noted, true) {
+                        batch.arrivals.push(Arrival::of(&batch.events[*at]));
+                    }
+                    batch.arrivals.push(Arrival::of(&event));
+                    batch.another(*at, event);
+                }
             }
         }
         batch

@@ -73,6 +73,8 @@ pub(crate) struct Folder {
     careful_run: u32,
     /// Units are parts of a transaction that somebody else began, alone on the generation, and will end.
     is_within: bool,
+    /// What cannot be folded is counted, and not kept.
+    is_scratch: bool,
 }
 
 enum Attempt {
@@ -91,6 +93,7 @@ impl Folder {
             careful_left: 0,
             careful_run: 1,
             is_within: false,
+            is_scratch: false,
         }
     }
 
@@ -98,6 +101,11 @@ impl Folder {
     /// is a savepoint.
     pub(crate) fn within_transaction<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
         Self { is_within: true, ..Self::new(model, generation, namespace) }
+    }
+
+    /// The same, of tables that nobody sees: what cannot be folded is no dead letter.
+    pub(crate) fn in_scratch<M: ReadModel>(model: &M, tables: Generation, namespace: Namespace) -> Self {
+        Self { is_scratch: true, ..Self::within_transaction(model, tables, namespace) }
     }
 
     /// The same, with a worker's status that is told why a unit fails over and over.
@@ -247,7 +255,7 @@ impl Folder {
             let mut cx = BatchTx::new(connection, g.lock_key);
             model.apply(&mut cx, &unit.batch, mode).await.map_err(AttemptError::Apply)?;
         }
-        if !unit.aside.is_empty() {
+        if !unit.aside.is_empty() && !self.is_scratch {
             dead_letters::insert(connection, g, &self.fold, &unit.aside).await?;
         }
         if let Some(held) = held {

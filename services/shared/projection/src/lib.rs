@@ -17,21 +17,25 @@
 //! | [`projector`], `attend` | starting and stopping the workers of one model and of each of its generations; what stops them for good |
 //! | `worker`, `lease` | one worker: its connection, its leases, its batches; heartbeats, taking over |
 //! | `load` | the log from its beginning, into the empty tables of a new generation |
+//! | `background` | how a generation that is built leaves room to the live ones |
 //! | `feed`, `unit` | reading and decoding ahead; a stretch of records on its way into one transaction |
 //! | `fold`, `checkpoint`, `dead_letters` | one transaction: modes, attempts, fencing, what is set aside |
 //! | [`status`], [`metrics`] | what a projector knows about itself |
 //! | [`backbone`] | the `backbone` schema and its migrations, roles |
 //! | [`generation`] | a model's tables as a generation, its definition, its stable views |
 //! | [`swap`] | making another generation the live one |
+//! | [`scratch`] | a few events folded on their own, in tables that are thrown away |
 //! | [`redrive`] | folding dead letters again into the generation they belong to |
 //! | [`compare`] | two generations at one position: digests, and the rows that differ |
 //! | [`positions`] | how far the live generations have come; waiting for a position |
+//! | `moments` | what was committed at which time |
 //! | [`digest`] | one digest a view and one for the model |
 //! | [`direct`] | folding events without a log: property tests, oracles |
 //! | [`database`] | connections, and what PostgreSQL's errors ask of us |
 
 mod attend;
 pub mod backbone;
+mod background;
 pub mod batch;
 pub mod bounded;
 mod checkpoint;
@@ -50,15 +54,17 @@ mod lease;
 mod load;
 pub mod metrics;
 pub mod model;
+mod moments;
 pub mod positions;
 pub mod projector;
 pub mod redrive;
+pub mod scratch;
 pub mod status;
 pub mod swap;
 mod unit;
 mod worker;
 
-pub use batch::Batch;
+pub use batch::{Arrival, Batch};
 pub use direct::Direct;
 pub use generation::{Generation, GenerationError};
 pub use load::Load;

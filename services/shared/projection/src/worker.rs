@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::attend::Standing;
+use crate::background;
 use crate::checkpoint::Held;
 use crate::database::{self, Class, classify};
 use crate::feed::{Feed, Taken};
@@ -23,6 +24,7 @@ use crate::lease::{Leases, View};
 use crate::load::{self, LoadError};
 use crate::metrics;
 use crate::model::ReadModel;
+use crate::moments;
 use crate::projector::{ProjectorError, ProjectorOptions, stopped};
 use crate::status::{Part, Status};
 use crate::unit::Unit;
@@ -100,6 +102,8 @@ enum End {
     Stopped,
     /// Connect again and begin from what the database says.
     Again(String),
+    /// Connect again at once: what the session is there for has become more urgent, or less.
+    Anew,
     /// It cannot go on.
     Failed(ProjectorError),
 }
@@ -159,6 +163,7 @@ impl<M: ReadModel> Worker<M> {
                     self.status.fails(self.leases.worker, Part::Fold, error.to_string());
                     return Err(error);
                 }
+                End::Anew => {}
                 End::Again(reason) => {
                     ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
                     // However long it has tried: what has committed nothing is not tried again at once.
@@ -209,6 +214,10 @@ impl<M: ReadModel> Worker<M> {
         };
         *running = true;
         self.status.change(|s| s.workers_running += 1);
+        let is_urgent = self.standing.is_live();
+        if !is_urgent && let Err(error) = background::give_way(&mut connection).await {
+            return error.into();
+        }
         let mut folder = Folder::new(&*self.model, self.leases.generation.clone(), *self.log.namespace())
             .telling(self.status.clone(), self.leases.worker);
         // What an earlier session held is taken again, with new epochs, before anything else.
@@ -227,6 +236,7 @@ impl<M: ReadModel> Worker<M> {
             };
             first = false;
             let ended = match generation::is_loaded(&mut connection, &self.leases.generation).await {
+                _ if is_urgent != self.standing.is_live() => Err(End::Anew),
                 Ok(true) => self.follow(&mut connection, &mut folder, held, &mut pulse, stop, assigned).await,
                 Ok(false) => self.load(&mut connection, held, &pulse, stop, assigned).await,
                 Err(error) => Err(error.into()),
@@ -234,10 +244,10 @@ impl<M: ReadModel> Worker<M> {
             match ended {
                 // Only the assignment has changed; the connection is fine.
                 Ok(()) => {}
-                Err(End::Stopped) => {
+                Err(end @ (End::Stopped | End::Anew)) => {
                     // Closed in good order, so that nothing of ours is running when the leases are given back.
                     let _ = timeout(LEAVE_TIMEOUT, connection.close()).await;
-                    return End::Stopped;
+                    return end;
                 }
                 Err(end) => return end,
             }
@@ -335,6 +345,19 @@ impl<M: ReadModel> Worker<M> {
         let Some(load) = model.load() else {
             return Ok(generation::index_empty(connection, model, generation).await?);
         };
+        let is_build = !self.standing.is_live();
+        if is_build {
+            background::my_turn(connection).await?;
+        }
+        self.load_all(connection, held, load).await?;
+        if is_build {
+            background::end_turn(connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_all(&self, connection: &mut PgConnection, held: &mut Held, load: M::Load) -> Result<(), End> {
+        let (model, generation) = (&*self.model, &self.leases.generation);
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
         let began = Instant::now();
@@ -385,6 +408,7 @@ impl<M: ReadModel> Worker<M> {
     ) -> Result<(), End> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
+        let is_live = self.standing.is_live();
         loop {
             let until = pulse.borrow().until(assigned_until);
             let taken = tokio::select! {
@@ -394,7 +418,8 @@ impl<M: ReadModel> Worker<M> {
                     changed.map_err(|_| End::Again("the heartbeat has ended".into()))?;
                     let pulse = pulse.borrow();
                     pulse.check()?;
-                    if pulse.view.as_ref().is_some_and(|seen| should_reassign(held, seen)) {
+                    let should_reassign = pulse.view.as_ref().is_some_and(|seen| should_reassign(held, seen));
+                    if should_reassign || self.standing.is_live() != is_live {
                         return Ok(());
                     }
                     continue;
@@ -621,7 +646,7 @@ async fn lapse(pulse: watch::Receiver<Pulse>, assigned_until: Instant) {
 async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<Pulse>, status: Status) {
     let pause = (leases.ttl / 3).min(HEARTBEAT_PAUSE_MAX);
     let name = format!("rapport {} heartbeat", leases.generation.model);
-    let (mut connection, mut failing) = (None, false);
+    let (mut connection, mut failing, mut beats) = (None, false, 0_u32);
     loop {
         let beat = async {
             let connection = match &mut connection {
@@ -633,6 +658,10 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
                 // From here, and not only on taking over: this worker may be in the middle of a batch that waits for a
                 // row which a stopped predecessor has locked.
                 leases.end_lapsed(connection).await?;
+            }
+            moments::note(connection, &leases.generation).await?;
+            if beats % moments::THIN_EVERY == 0 {
+                moments::thin(connection, &leases.generation).await?;
             }
             Ok::<_, sqlx::Error>(view)
         };
@@ -653,6 +682,7 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
             }
         }
         failing = beaten.is_err();
+        beats = beats.wrapping_add(1);
         sender.send_modify(|pulse| match beaten {
             Ok(Some(view)) => *pulse = Pulse { view: Some(view), failure: None },
             // The generation is gone: whoever watches over the workers ends this one.

@@ -1,0 +1,47 @@
+//! What a model had committed at which time: noted once a second by its workers' heartbeats, so that it can be asked what was
+//! known at a time.
+
+use sqlx::PgConnection;
+
+use crate::generation::Generation;
+
+/// How many notes come between two thinnings.
+pub(crate) const THIN_EVERY: u32 = 60;
+
+/// Takes note of the live generation's checkpoints, if they have moved. Whatever is noted had been committed by its time.
+///
+/// # Errors
+/// What PostgreSQL says.
+pub(crate) async fn note(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    const NOTE: &str = "
+        INSERT INTO backbone.moments (model, at, next_offsets)
+        SELECT $1, clock_timestamp(), now.next_offsets
+        FROM (
+            SELECT array_agg(c.next_offset ORDER BY c.partition) AS next_offsets
+            FROM backbone.checkpoints AS c
+            JOIN backbone.generations AS g USING (model, generation)
+            WHERE c.model = $1 AND c.generation = $2 AND g.state = 'live' AND g.loaded
+        ) AS now
+        WHERE now.next_offsets IS DISTINCT FROM
+            (SELECT last.next_offsets FROM backbone.moments AS last WHERE last.model = $1 ORDER BY last.at DESC LIMIT 1)
+            AND now.next_offsets IS NOT NULL
+        ON CONFLICT DO NOTHING";
+    sqlx::query(NOTE).bind(&g.model).bind(g.number).execute(connection).await?;
+    Ok(())
+}
+
+/// Leaves the last note of each minute of those that are a day old.
+///
+/// # Errors
+/// What PostgreSQL says.
+pub(crate) async fn thin(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    const THIN: &str = "
+        DELETE FROM backbone.moments AS m
+        WHERE m.model = $1 AND m.at < now() - interval '1 day' AND m.at > now() - interval '1 day 1 hour'
+            AND EXISTS (
+                SELECT FROM backbone.moments AS later
+                WHERE later.model = m.model AND later.at > m.at AND later.at < date_trunc('minute', m.at) + interval '1 minute'
+            )";
+    sqlx::query(THIN).bind(&g.model).execute(connection).await?;
+    Ok(())
+}
