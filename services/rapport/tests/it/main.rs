@@ -1,6 +1,7 @@
 //! What the command line answers where neither Kafka nor PostgreSQL is there; in `servers`, where they are.
 
 mod servers;
+mod watching;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -15,7 +15,7 @@ pub(crate) const DISK_FREE_BYTES: &str = "rapport_disk_free_bytes";
 pub(crate) const DISK_BYTES: &str = "rapport_disk_bytes";
 
 /// What is measured of disks.
-pub(crate) const DISK_METRICS: &[Metric] = &[
+pub const DISK_METRICS: &[Metric] = &[
     Metric::gauge(
         DISK_FREE_BYTES,
         &["path"],

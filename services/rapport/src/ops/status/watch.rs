@@ -38,9 +38,9 @@ impl<T> Answers<T> {
         Self { last: None, failure: None, began: Instant::now() }
     }
 
-    fn take(&mut self, answer: Result<T, String>) {
+    fn take(&mut self, at: Instant, answer: Result<T, String>) {
         match answer {
-            Ok(answer) => (self.last, self.failure) = (Some((Instant::now(), answer)), None),
+            Ok(answer) => (self.last, self.failure) = (Some((at, answer)), None),
             Err(failure) => self.failure = Some(failure),
         }
     }
@@ -49,9 +49,9 @@ impl<T> Answers<T> {
         self.last.is_some() || self.failure.is_some()
     }
 
-    /// Why there is no answer of now, if there is none.
-    fn trouble(&self) -> Option<String> {
-        let since = self.last.as_ref().map_or(self.began, |(at, _)| *at).elapsed();
+    /// Why there is no answer of `now`, if there is none.
+    fn trouble(&self, now: Instant) -> Option<String> {
+        let since = now.duration_since(self.last.as_ref().map_or(self.began, |(at, _)| *at));
         let age = since.as_secs();
         let shown = if self.last.is_some() { format!("; what is shown is {age} s old") } else { String::new() };
         match &self.failure {
@@ -93,7 +93,7 @@ async fn ask_postgres(config: &Config, answers: &Shared<Vec<Place>>) {
         if answer.is_err() {
             connection = None;
         }
-        answers.send_modify(|answers| answers.take(answer));
+        answers.send_modify(|answers| answers.take(Instant::now(), answer));
         sleep(INTERVAL).await;
     }
 }
@@ -104,7 +104,7 @@ async fn ask_kafka(options: LogOptions, postgres: &Shared<Vec<Place>>, answers: 
     loop {
         let places = postgres.borrow().last.as_ref().map(|(_, places)| places.clone()).unwrap_or_default();
         let answer = kafka.look(&places).await;
-        answers.send_modify(|answers| answers.take(answer));
+        answers.send_modify(|answers| answers.take(Instant::now(), answer));
         sleep(INTERVAL).await;
     }
 }
@@ -130,6 +130,7 @@ async fn draw(postgres: &Shared<Vec<Place>>, kafka: &Shared<LogState>, mut ends:
             _ = resized.recv() => {}
             () = ends.next() => return Ok(()),
         }
+        let now = Instant::now();
         let document = {
             let (postgres, kafka) = (postgres.borrow(), kafka.borrow());
             let (at, places) = postgres.last.as_ref().map_or((None, &[][..]), |(at, places)| (Some(*at), places));
@@ -137,12 +138,12 @@ async fn draw(postgres: &Shared<Vec<Place>>, kafka: &Shared<LogState>, mut ends:
                 counted = Some(at);
                 rates.saw(at, places);
             }
-            let trouble = kafka.trouble();
+            let trouble = kafka.trouble(now);
             let log = match (&trouble, &kafka.last) {
                 (None, Some((_, log))) => Ok(log),
                 (trouble, _) => Err(trouble.as_deref().unwrap_or("it has not answered yet")),
             };
-            let unknown = postgres.trouble().or_else(|| at.is_none().then(|| "it has not answered yet".to_owned()));
+            let unknown = postgres.trouble(now).or_else(|| at.is_none().then(|| "it has not answered yet".to_owned()));
             document(places, unknown.as_deref(), log, &rates)
         };
         if !shown.show(&document)? {
@@ -207,18 +208,18 @@ impl Ends {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_does_not_answer_is_said_to() {
+    #[test]
+    fn what_does_not_answer_is_said_to() {
         let mut answers = Answers::<u8>::new();
-        assert_eq!(answers.trouble(), None, "it was only just asked");
-        sleep(Duration::from_secs(4)).await;
-        assert_eq!(answers.trouble().as_deref(), Some("no answer for 4 s"));
-        answers.take(Ok(1));
-        assert_eq!(answers.trouble(), None);
-        sleep(Duration::from_secs(2)).await;
-        answers.take(Err("refused".into()));
-        assert_eq!(answers.trouble().as_deref(), Some("refused; what is shown is 2 s old"));
-        answers.take(Ok(2));
-        assert_eq!(answers.trouble(), None, "it is back");
+        let began = answers.began;
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(answers.trouble(after(1)), None, "it was only just asked");
+        assert_eq!(answers.trouble(after(4)).as_deref(), Some("no answer for 4 s"));
+        answers.take(after(5), Ok(1));
+        assert_eq!(answers.trouble(after(6)), None);
+        answers.take(after(7), Err("refused".into()));
+        assert_eq!(answers.trouble(after(7)).as_deref(), Some("refused; what is shown is 2 s old"));
+        answers.take(after(8), Ok(2));
+        assert_eq!(answers.trouble(after(8)), None, "it is back");
     }
 }
