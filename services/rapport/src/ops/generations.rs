@@ -248,18 +248,19 @@ impl Work {
             })?;
             tokio::select! {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                _ = interrupt.recv() => return Err(self.interrupted(&building, &progress)),
+                _ = interrupt.recv() => return Err(self.interrupted(&building, found.is_attended, &progress)),
             }
         }
     }
 
     /// What Ctrl-C leaves: the build is the projector's.
-    fn interrupted(&self, building: &Generation, progress: &Building) -> Failure {
+    fn interrupted(&self, building: &Generation, is_attended: bool, progress: &Building) -> Failure {
         progress.end_line();
         let (schema, name) = (&building.schema, &building.model);
         let again = if matches!(self.step, Step::Replay { .. }) { "replay" } else { "generation build" };
+        let goes_on = if is_attended { "the projector goes on" } else { "a projector, once one runs, goes on" };
         let sentence = format_args!(
-            "interrupted; the projector goes on building {schema}: `rapport {again} {name}` goes on watching it, `rapport status` \
+            "interrupted; {goes_on} building {schema}: `rapport {again} {name}` goes on watching it, `rapport status` \
              shows how far it is, `rapport generation drop {name}` removes it"
         );
         Failure::new(Exit::Interrupted, sentence)

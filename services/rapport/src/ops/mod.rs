@@ -178,17 +178,23 @@ fn plain(value: &serde_json::Value) -> String {
 
 /// The generations of a model; none where no projector has ever run on this database.
 async fn generations_of(database: &mut PgConnection, model: &str) -> Outcome<Vec<Listed>> {
-    const UNDEFINED_COLUMN: &str = "42703";
     match generation::list(database, model).await {
         Ok(listed) => Ok(listed),
         Err(error) if is_undefined(&error) => Ok(Vec::new()),
-        Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(UNDEFINED_COLUMN) => {
-            let advice =
-                "was this database last used by an older version? A projector of this one brings it up to date";
-            Err(Failure::of(Exit::Unavailable, error).with_advice(advice))
-        }
-        Err(error) => Err(error).or_exit(Exit::Unavailable),
+        Err(error) => Err(unread(error)),
     }
+}
+
+/// Why the backbone could not be read.
+fn unread(error: sqlx::Error) -> Failure {
+    const UNDEFINED_COLUMN: &str = "42703";
+    let is_older = error.as_database_error().and_then(|e| e.code()).as_deref() == Some(UNDEFINED_COLUMN);
+    let failure = Failure::of(Exit::Unavailable, error);
+    if is_older {
+        let advice = "was this database last used by an older version? A projector of this one brings it up to date";
+        return failure.with_advice(advice);
+    }
+    failure
 }
 
 /// Whether a schema or table that was asked for is not there: no projector has run on this database yet.

@@ -127,13 +127,14 @@ fn carry(port: u16, database_url: &str) {
 }
 
 /// A collector and a projector on a log of their own.
-struct Services {
-    _running: [Running; 2],
-    base: String,
+pub(crate) struct Services {
+    _collector: Running,
+    pub(crate) projector: Running,
+    pub(crate) base: String,
 }
 
 impl Services {
-    fn start(settings: &[(&str, &str)], dir: &std::path::Path) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)], dir: &std::path::Path) -> Self {
         let base = port_base();
         let start = |arguments: &[&str], until: &str| {
             let arguments = [arguments, &["--port-base", &base]].concat();
@@ -148,7 +149,7 @@ impl Services {
         };
         let collector = start(&["collector"], "collector listens");
         let projector = start(&["projector", "sales"], "partition taken");
-        Self { _running: [collector, projector], base }
+        Self { _collector: collector, projector, base }
     }
 
     async fn publish(&self, ids: std::ops::Range<u32>) {
@@ -165,7 +166,11 @@ impl Services {
     }
 }
 
-fn settings<'s>(backbone: &'s Backbone, url: &'s str, topics: &'s (String, String)) -> [(&'s str, &'s str); 5] {
+pub(crate) fn settings<'s>(
+    backbone: &'s Backbone,
+    url: &'s str,
+    topics: &'s (String, String),
+) -> [(&'s str, &'s str); 5] {
     [
         ("RAPPORT_KAFKA", &backbone.kafka),
         ("RAPPORT_DATABASE_URL", url),

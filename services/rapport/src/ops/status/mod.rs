@@ -22,9 +22,9 @@ use serde_json::Value;
 use service_kit::Config;
 use tokio::time::{Instant, sleep_until};
 
-use super::{log_options, plain};
+use super::{log_options, plain, unread};
 use crate::cli::StatusArgs;
-use crate::failure::{Exit, Failure, OrExit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::say;
 use look::Kafka;
 use rates::Rates;
@@ -40,13 +40,13 @@ pub(crate) async fn status(config: &Config, args: StatusArgs) -> Outcome {
     let began = Instant::now();
     let mut database = super::connect(config, super::STATEMENT_TIMEOUT).await?;
     let mut rates = Rates::default();
-    let first = look::places(&mut database).await.or_exit(Exit::Unavailable)?;
+    let first = look::places(&mut database).await.map_err(unread)?;
     rates.saw(began, &first);
     // The read models stand where they stand, also while Kafka is away.
     let mut kafka = Kafka::new(log_options(config)?);
     let log = kafka.look(&first).await;
     sleep_until(began + RATE_WINDOW).await;
-    let places = look::places(&mut database).await.or_exit(Exit::Unavailable)?;
+    let places = look::places(&mut database).await.map_err(unread)?;
     rates.saw(Instant::now(), &places);
     let document = document::document(&places, None, log.as_ref().map_err(String::as_str), &rates);
     if args.output.json {

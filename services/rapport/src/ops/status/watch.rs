@@ -14,7 +14,7 @@ use super::rates::Rates;
 use super::screen::Screen;
 use super::show;
 use crate::failure::{Exit, OrExit, Outcome};
-use crate::ops::{STATEMENT_TIMEOUT, connect, log_options};
+use crate::ops::{STATEMENT_TIMEOUT, connect, log_options, unread};
 use crate::say;
 
 /// How often it is asked, and shown.
@@ -87,7 +87,7 @@ async fn ask_postgres(config: &Config, answers: &Shared<Vec<Place>>) {
                 Some(database) => database,
                 None => connection.insert(connect(config, STATEMENT_TIMEOUT).await.map_err(|f| f.to_string())?),
             };
-            look::places(database).await.map_err(|error| error.to_string())
+            look::places(database).await.map_err(|error| unread(error).to_string())
         };
         let answer = timeout(ANSWER_TIMEOUT, asked).await.unwrap_or_else(|_| Err("it did not answer in time".into()));
         if answer.is_err() {
