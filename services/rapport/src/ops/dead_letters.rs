@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(
             dump(b"\x0a\xffCloudEvents  1.0\x00."),
             [
-                "no event, but 19 bytes:",
+                "no event, but 20 bytes:",
                 "00000000  0a ff 43 6c 6f 75 64 45 76 65 6e 74 73 20 20 31  |..CloudEvents  1|",
                 "00000010  2e 30 00 2e                                      |.0..|",
             ]

@@ -58,7 +58,12 @@ impl Terminal {
     fn frame(&self) -> Vec<String> {
         let text = self.text();
         let whole = text.rsplit(HOME).nth(1).unwrap_or_default();
-        whole.replace("\x1b[2K", "").replace("\x1b[J", "").split("\r\n").map(str::to_owned).collect()
+        whole
+            .replace("\x1b[2K", "")
+            .replace("\x1b[J", "")
+            .split('\n')
+            .map(|line| line.trim_end_matches('\r').to_owned())
+            .collect()
     }
 
     /// Waits for a frame.
