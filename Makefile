@@ -37,7 +37,7 @@ check: tools ## format, lints and tidy tests
 	@echo "make: lints"
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@echo "make: tidy tests"
-	@$(CARGO_TEST) --test it -- tidy
+	@$(CARGO_TEST) --test it -- tidy runbooks
 
 bench: tools ## benchmarks, each beside a limit measured in the same run
 	@echo "make: building with optimizations (some minutes the first time)"

@@ -7,6 +7,7 @@ use std::{
 
 use domain::{Position, position::Offsets, time};
 use event_log::{AppendError, Appender, NewRecord, Topic};
+use service_kit::messaging;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -29,6 +30,9 @@ pub(crate) struct Publisher {
     pub(crate) judge: Judge,
     pub(crate) appender: Appender,
     pub(crate) log_id: Uuid,
+    /// What the log's two topics are called.
+    pub(crate) topic: String,
+    pub(crate) rejected_topic: String,
     /// How far the log had come when the collector started, and what it had acknowledged since: partition -> next
     /// offset. Every answer's position covers it, so that the last of several publishes stands for all of them, in
     /// whichever partitions they lie.
@@ -195,9 +199,20 @@ impl Publisher {
 
     /// Appends, or gives up at the deadline: then nothing is known of any, and all are to be sent again.
     async fn append(&self, topic: Topic, records: Vec<NewRecord>, deadline: Instant) -> Appended {
-        let started = Instant::now();
+        let (started, handed) = (Instant::now(), records.len());
         let appended = timeout_at(deadline, self.appender.append(topic, records)).await.unwrap_or_default();
-        metrics::histogram!(APPEND_SECONDS).record(started.elapsed());
+        let took = started.elapsed();
+        metrics::histogram!(APPEND_SECONDS).record(took);
+        let name = match topic {
+            Topic::Log => &self.topic,
+            Topic::Rejected => &self.rejected_topic,
+        };
+        let answered = appended.iter().map(|result| match result {
+            Ok((partition, _)) => Ok(*partition),
+            Err(error) => Err(error.name()),
+        });
+        let silent = std::iter::repeat_n(Err("timeout"), handed - appended.len());
+        messaging::sent(name, answered.chain(silent), took);
         appended
     }
 }

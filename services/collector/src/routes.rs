@@ -112,6 +112,7 @@ async fn publish(
         }
     };
     app.bodies.charge_events(&mut read, events.len())?;
+    ::metrics::histogram!(metrics::REQUEST_EVENTS).record(events.len() as f64);
     let content_type = content::one_text(&parts.headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let sent = Sent { events, received_at, mode: mode.as_str(), content_type, validate_only };
     let receipt = app.publisher.publish(&sent).await;
@@ -149,7 +150,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
 
 fn count(receipt: &Receipt) {
     let counts = receipt.counts();
-    for (outcome, n) in [("accepted", counts.accepted), ("rejected", counts.rejected), ("retry", counts.retry)] {
+    for (outcome, n) in metrics::OUTCOMES.into_iter().zip([counts.accepted, counts.rejected, counts.retry]) {
         if n > 0 {
             ::metrics::counter!(metrics::EVENTS_TOTAL, "outcome" => outcome).increment(n as u64);
         }

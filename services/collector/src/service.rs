@@ -10,7 +10,7 @@ use domain::{
     identifier::{Normalizer, UnknownRegion},
     receipt,
 };
-use event_log::{Appender, AppenderOptions, Log, LogError, LogOptions};
+use event_log::{Appender, AppenderOptions, Log, LogError, LogOptions, Topic};
 use metrics_exporter_prometheus::PrometheusHandle;
 use service_kit::{Clock, Health, ServeOptions};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
@@ -172,7 +172,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
 /// # Errors
 /// The log cannot be opened within its `open_timeout`, an address is in use, a setting is wrong.
 pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Option<Handle>, CollectorError> {
-    metrics::describe();
+    metrics::begin();
     let normalizer = Normalizer::new(&options.default_region, &options.placeholders).map_err(CollectorError::Region)?;
     // Addresses first: whether a port is in use is known at once, and not only when Kafka has answered.
     let listener = listen("the collector", options.listen).await?;
@@ -228,6 +228,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Opti
             },
             appender: appender.clone(),
             log_id: log.log_id(),
+            topic: log.topic(Topic::Log).to_owned(),
+            rejected_topic: log.topic(Topic::Rejected).to_owned(),
             publish_timeout: options.publish_timeout,
             acknowledged: Mutex::new(ends),
             outage: Arc::clone(&outage),

@@ -162,7 +162,7 @@ pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), 
 /// # Errors
 /// An address is in use, a setting is wrong.
 pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Handle, QueryError> {
-    metrics::describe();
+    metrics::begin();
     let normalizer = Normalizer::new(&options.default_region, &options.placeholders).map_err(QueryError::Region)?;
     let limits = &options.limits;
     let database = connect_options(&options.database_url, limits.statement_timeout)?;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     database::{Access, Database},
+    metrics::{self, WaitEnd},
     params::Params,
     problem::{Kind, Problem},
     progress::{self, Compared, MODELS, Progress},
@@ -102,20 +103,33 @@ impl Snapshot {
     ) -> Result<Self, Problem> {
         let Some(position) = &wanted.position else { return Self::open(database, access).await };
         let deadline = Instant::now() + wanted.wait;
+        // Since it has had to wait at all.
+        let mut waiting_since: Option<Instant> = None;
+        let ended = |since: Option<Instant>, end| {
+            if let Some(since) = since {
+                metrics::waited(end, since.elapsed());
+            }
+        };
         loop {
             let last = Instant::now() >= deadline;
             let mut snapshot = Self::open(database, access).await?;
             match snapshot.progress.compare(position) {
                 Compared::Reached => {
+                    ended(waiting_since, WaitEnd::Reached);
                     snapshot.find_dead_letters(position).await?;
                     return Ok(snapshot);
                 }
                 Compared::OtherLog => return Err(other_log(&snapshot.progress)),
-                Compared::Behind(behind) if last => return Err(not_reached(&snapshot.progress, &behind, wanted.wait)),
+                Compared::Behind(behind) if last => {
+                    ended(waiting_since, WaitEnd::TimedOut);
+                    return Err(not_reached(&snapshot.progress, &behind, wanted.wait));
+                }
                 Compared::Behind(_) => {}
             }
             snapshot.close().await?;
+            waiting_since.get_or_insert_with(Instant::now);
             if waiting.until(position, deadline).await == Waited::Unavailable {
+                ended(waiting_since, WaitEnd::Unavailable);
                 return Err(Problem::unavailable());
             }
         }

@@ -104,9 +104,16 @@ The same seed gives the same events, and more of them extend fewer; running it a
 position and three things worth looking at, once all three read models are there.")]
     Demo(DemoArgs),
 
-    /// Show where each read model stands: generation, lag, leases, dead letters
-    #[command(after_help = "Examples:\n  rapport status\n  rapport status --json | jq '.models[].lag_events'")]
-    Status(Output),
+    /// Show where each read model stands: generation, lag, rate, leases, dead letters
+    #[command(after_help = "\
+Examples:
+  rapport status
+  rapport status --watch
+  rapport status --json | jq '.models[].lag_events'
+
+With --watch it is asked each second until Ctrl-C, and says what does not answer meanwhile; on anything but a terminal one
+block comes after another, with --json one document a line. Exit code 69 if Kafka or PostgreSQL cannot be asked.")]
+    Status(StatusArgs),
 
     /// Read the log
     #[command(subcommand)]
@@ -187,6 +194,15 @@ pub(crate) struct Output {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Show it again each second, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -53,6 +53,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
     let config = if cli.command.is_service() { flags.load()? } else { flags.load_beside_running()? };
+    // A service says it in its log, and `config` beside the settings.
+    if !cli.command.is_service() && !matches!(cli.command, Command::Config(_)) {
+        for warning in config.warnings() {
+            say::note(format_args!("{warning}"));
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Unavailable)?;
     let result = runtime.block_on(async {
         match cli.command {
@@ -63,7 +69,7 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
             Command::Publish(args) => Box::pin(publish::run(&config, &args)).await,
             Command::Import(args) => Box::pin(import::run(&config, &args)).await,
             Command::Demo(args) => Box::pin(demo::run(&config, &args)).await,
-            Command::Status(output) => Box::pin(ops::status(&config, output)).await,
+            Command::Status(args) => Box::pin(ops::status(&config, args)).await,
             Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
             Command::Log(cli::LogCommand::Forward(args)) => Box::pin(ops::log_forward(&config, &args)).await,
             Command::Replay(args) => Box::pin(ops::replay(&config, args)).await,

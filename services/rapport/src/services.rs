@@ -12,7 +12,7 @@ use projector_service::Service;
 use query::QueryError;
 use service_kit::{
     Clock, Config, Health, LogFormat, ServeOptions, admin_router, init_logs, init_metrics, keep_metrics_small, serve,
-    shutdown_on_signal,
+    shutdown_on_signal, watch_disks,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Model;
 use crate::failure::{Exit, Failure, OrExit, Outcome};
-use crate::ops::{log_exit, log_options};
+use crate::ops::{local_directories, log_exit, log_options};
 
 /// How long a service that starts waits for Kafka and PostgreSQL before it gives up (and is started again by whoever
 /// watches it).
@@ -68,6 +68,9 @@ pub(crate) async fn collector(config: &Config) -> Outcome {
         drain_timeout: config.duration("drain_ms"),
         ..collector::Limits::default()
     };
+    // One collector a machine says it, for all that runs there.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch_disks(local_directories(config), shutdown.clone()));
     collector::serve(options, shutdown).await.map_err(|error| {
         let exit = match &error {
             CollectorError::Region(_) => Exit::Configuration,

@@ -21,8 +21,8 @@ async fn noted(world: &World, position: &Position) -> String {
     let mut connection = connect(world).await;
     let events: i64 = position.next.values().sum();
     loop {
-        let (noted, now): (i64, chrono::DateTime<chrono::Utc>) = sqlx::query_as(
-            "SELECT count(DISTINCT model), clock_timestamp() FROM backbone.moments
+        let (noted, now): (i64, i64) = sqlx::query_as(
+            "SELECT count(DISTINCT model), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM backbone.moments
              WHERE (SELECT sum(n) FROM unnest(next_offsets) AS n) >= $1::bigint",
         )
         .bind(events)
@@ -30,7 +30,7 @@ async fn noted(world: &World, position: &Position) -> String {
         .await
         .expect("the notes can be read");
         if noted == 3 {
-            return time::format(now.timestamp_micros()).expect("a time");
+            return time::format(now).expect("a time");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

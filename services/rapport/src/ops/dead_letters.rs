@@ -121,9 +121,35 @@ async fn show(database: &mut PgConnection, id: &str, as_json: bool) -> Outcome {
     say::note(format_args!("{}: {}", letter.fold, letter.error));
     match event {
         Some(event) => say::line(format_args!("{event}")),
-        None => say::line(format_args!("{}", STANDARD.encode(&whole.value))),
+        None => {
+            // What is to be decoded goes to the standard output alone; what is to be read goes beside it.
+            dump(&whole.value).iter().for_each(|line| say::note(format_args!("{line}")));
+            say::line(format_args!("{}", STANDARD.encode(&whole.value)));
+        }
     }
     Ok(())
+}
+
+/// Bytes as people read them: where, in hex, and what of it is ASCII. The beginning of what is long.
+fn dump(value: &[u8]) -> Vec<String> {
+    const BYTES_MAX: usize = 1024;
+    const BYTES_A_LINE: usize = 16;
+    if value.is_empty() {
+        return vec!["no event: its value is empty".to_owned()];
+    }
+    let mut lines = vec![format!("no event, but {} bytes:", value.len())];
+    for (row, bytes) in value[..value.len().min(BYTES_MAX)].chunks(BYTES_A_LINE).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let ascii: String = bytes
+            .iter()
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
+            .collect();
+        lines.push(format!("{:08x}  {:<47}  |{ascii}|", row * BYTES_A_LINE, hex.join(" ")));
+    }
+    if value.len() > BYTES_MAX {
+        lines.push(format!("... {} bytes more", value.len() - BYTES_MAX));
+    }
+    lines
 }
 
 /// Model, generation, partition and offset of an id.
@@ -184,7 +210,22 @@ impl Whole {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{dump, split};
+
+    #[test]
+    fn bytes_are_shown_as_hex_and_ascii() {
+        assert_eq!(
+            dump(b"\x0a\xffCloudEvents  1.0\x00."),
+            [
+                "no event, but 20 bytes:",
+                "00000000  0a ff 43 6c 6f 75 64 45 76 65 6e 74 73 20 20 31  |..CloudEvents  1|",
+                "00000010  2e 30 00 2e                                      |.0..|",
+            ]
+        );
+        assert_eq!(dump(b""), ["no event: its value is empty"]);
+        let long = dump(&[0; 1040]);
+        assert_eq!((long.len(), long.last().map(String::as_str)), (66, Some("... 16 bytes more")));
+    }
 
     #[test]
     fn ids() {

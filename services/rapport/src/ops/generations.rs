@@ -12,6 +12,7 @@ use projector_customer360::Customer360;
 use serde_json::{Map, Value, json};
 use service_kit::Config;
 use sqlx::PgConnection;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{log_exit, open_log};
 use crate::cli::{GenerationArgs, GenerationCommand, Model, ReplayArgs};
@@ -30,7 +31,9 @@ const COMPARE_PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Elsewhere it is told this often.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
-/// A build that no projector has taken up for so long is waited for in vain.
+/// Of a build that no projector has taken up for so long it is said what to start; a projector looks each second.
+const UNATTENDED_TOLD: Duration = Duration::from_secs(5);
+/// One that no projector has taken up for so long is waited for in vain.
 const UNATTENDED_PATIENCE: Duration = Duration::from_secs(30);
 /// How many differing rows of a view a replay shows.
 const REPLAY_ROWS: u32 = 5;
@@ -220,6 +223,8 @@ impl Work {
         let ends = self.log.ends().await.map_err(|error| Failure::of(log_exit(&error), error))?;
         let events: i64 = ends.values().sum();
         let mut progress = Building::new(events);
+        // From here on Ctrl-C does not end the process by itself: what goes on without it is to be said.
+        let mut interrupt = signal(SignalKind::interrupt()).or_exit(Exit::Unavailable)?;
         loop {
             let found = generation::list(&mut self.database, model.name()).await.or_exit(Exit::Unavailable)?;
             let Some(found) = found.into_iter().find(|l| l.generation == building) else {
@@ -241,8 +246,24 @@ impl Work {
             progress.at(&building.schema, folded, found.is_attended).map_err(|sentence| {
                 Failure::new(Exit::TryAgain, format_args!("{sentence} (`rapport projector {}`)", building.model))
             })?;
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                _ = interrupt.recv() => return Err(self.interrupted(&building, found.is_attended, &progress)),
+            }
         }
+    }
+
+    /// What Ctrl-C leaves: the build is the projector's.
+    fn interrupted(&self, building: &Generation, is_attended: bool, progress: &Building) -> Failure {
+        progress.end_line();
+        let (schema, name) = (&building.schema, &building.model);
+        let again = if matches!(self.step, Step::Replay { .. }) { "replay" } else { "generation build" };
+        let goes_on = if is_attended { "the projector goes on" } else { "a projector, once one runs, goes on" };
+        let sentence = format_args!(
+            "interrupted; {goes_on} building {schema}: `rapport {again} {name}` goes on watching it, `rapport status` \
+             shows how far it is, `rapport generation drop {name}` removes it"
+        );
+        Failure::new(Exit::Interrupted, sentence)
     }
 
     async fn compared<M: ReadModel>(&mut self, model: &M, number: i32, rows: u32) -> Outcome<Comparison> {
@@ -425,6 +446,8 @@ struct Building {
     first: Option<(Instant, i64)>,
     told: Option<Instant>,
     attended: Instant,
+    /// It has been said that no projector is at it.
+    is_missed: bool,
     is_terminal: bool,
 }
 
@@ -437,6 +460,7 @@ impl Building {
             first: None,
             told: None,
             attended: now,
+            is_missed: false,
             is_terminal: std::io::stderr().is_terminal(),
         }
     }
@@ -446,12 +470,21 @@ impl Building {
     fn at(&mut self, schema: &str, folded: i64, is_attended: bool) -> Result<(), String> {
         let now = Instant::now();
         if is_attended {
-            self.attended = now;
+            (self.attended, self.is_missed) = (now, false);
         }
         if self.attended.elapsed() > UNATTENDED_PATIENCE {
             return Err(format!(
                 "nobody builds {schema}: start a projector of this version, with the settings of this command; it goes on \
                  with the build"
+            ));
+        }
+        if !is_attended && !self.is_missed && self.attended.elapsed() >= UNATTENDED_TOLD {
+            self.is_missed = true;
+            self.end_line();
+            say::note(format_args!(
+                "nobody builds {schema} yet: it takes a running projector of this version, with the settings of this command \
+                 (`rapport projector {}`)",
+                schema.split("_g").next().unwrap_or(schema)
             ));
         }
         let interval = if self.is_terminal { LOOK_INTERVAL } else { TELL_INTERVAL };
@@ -477,10 +510,15 @@ impl Building {
         Ok(())
     }
 
-    fn finish(&self, schema: &str) {
+    /// What is said next stands on a line of its own.
+    fn end_line(&self) {
         if self.is_terminal && self.told.is_some() {
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
         }
+    }
+
+    fn finish(&self, schema: &str) {
+        self.end_line();
         say::note(format_args!("{schema} has caught up after {:.1} s", self.began.elapsed().as_secs_f64()));
     }
 }
@@ -635,6 +673,10 @@ mod tests {
     fn a_build_that_nobody_takes_up_is_given_up() {
         let mut building = Building::new(10);
         assert_eq!(building.at("toy_g2", 0, false), Ok(()));
+        assert!(!building.is_missed, "a projector may be about to look");
+        building.attended = Instant::now().checked_sub(UNATTENDED_TOLD).expect("a past");
+        assert_eq!(building.at("toy_g2", 0, false), Ok(()));
+        assert!(building.is_missed, "what to start is said");
         building.attended = Instant::now().checked_sub(UNATTENDED_PATIENCE + Duration::from_secs(1)).expect("a past");
         assert!(building.at("toy_g2", 0, false).is_err_and(|e| e.contains("nobody builds toy_g2")));
         assert_eq!(building.at("toy_g2", 5, true), Ok(()));

@@ -28,6 +28,7 @@ mod resume;
 mod selection;
 mod status;
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ use crate::say;
 
 pub(crate) use dead_letters::dead_letters;
 pub(crate) use digest::digest;
-pub(crate) use doctor::doctor;
+pub(crate) use doctor::{doctor, local_directories};
 pub(crate) use generations::{generation, replay};
 pub(crate) use log_forward::log_forward;
 pub(crate) use log_read::log_read;
@@ -99,7 +100,27 @@ pub(crate) fn log_options(config: &Config) -> Outcome<LogOptions> {
 
 /// Opens the log for a command.
 pub(crate) async fn open_log(config: &Config) -> Outcome<Log> {
-    Log::open(&log_options(config)?).await.map_err(|error| Failure::of(log_exit(&error), error))
+    Log::open(&log_options(config)?).await.map_err(|error| {
+        let failure = Failure::of(log_exit(&error), error);
+        match nothing_runs(config, "kafka") {
+            Some(advice) if failure.exit() == Exit::Unavailable => failure.with_advice(&advice),
+            _ => failure,
+        }
+    })
+}
+
+/// What to say beside a server that cannot be reached where none was named and nothing of this data directory's runs.
+/// `setting`: what would name another server.
+fn nothing_runs(config: &Config, setting: &str) -> Option<String> {
+    let data_dir = config.text("data_dir");
+    let runs = crate::up::running(Path::new(data_dir)).is_some();
+    (!runs && !config.is_given(setting)).then(|| {
+        let flag = setting.replace('_', "-");
+        format!(
+            "nothing of the data directory {data_dir} runs here: start it with `rapport up` (in a checkout `make run`), run this \
+             command where it runs, or name a server with --{flag}"
+        )
+    })
 }
 
 /// What a log that cannot be opened ends a command with. A wrong setting does not become right by trying again.
@@ -117,20 +138,18 @@ pub(crate) fn log_exit(error: &LogError) -> Exit {
 pub(crate) async fn connect(config: &Config, statement_timeout: Duration) -> Outcome<PgConnection> {
     let options = database_options(config, statement_timeout)?;
     let place = format!("{}:{}", options.get_host(), options.get_port());
-    match tokio::time::timeout(ANSWER_TIMEOUT, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Failure::new(
-            Exit::Unavailable,
-            format_args!("PostgreSQL at {place} cannot be used: {error}; is it running, and is database_url right?"),
-        )),
+    let (found, advice) = match tokio::time::timeout(ANSWER_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => return Ok(connection),
+        Ok(Err(error)) => {
+            (format!("PostgreSQL at {place} cannot be used: {error}"), "is it running, and is database_url right?")
+        }
         Err(_) => {
             let seconds = ANSWER_TIMEOUT.as_secs();
-            Err(Failure::new(
-                Exit::Unavailable,
-                format_args!("PostgreSQL at {place} did not answer within {seconds} s; is it running?"),
-            ))
+            (format!("PostgreSQL at {place} did not answer within {seconds} s"), "is it running?")
         }
-    }
+    };
+    let advice = nothing_runs(config, "database_url").unwrap_or_else(|| advice.to_owned());
+    Err(Failure::new(Exit::Unavailable, format_args!("{found}; {advice}")))
 }
 
 /// The address is not in the error: it may hold a password.
@@ -148,19 +167,34 @@ fn database_options(config: &Config, statement_timeout: Duration) -> Outcome<PgC
         .options([("timezone", "UTC"), ("statement_timeout", statement_timeout_ms.as_str())]))
 }
 
+/// A value of a document as people read it.
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "?".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The generations of a model; none where no projector has ever run on this database.
 async fn generations_of(database: &mut PgConnection, model: &str) -> Outcome<Vec<Listed>> {
-    const UNDEFINED_COLUMN: &str = "42703";
     match generation::list(database, model).await {
         Ok(listed) => Ok(listed),
         Err(error) if is_undefined(&error) => Ok(Vec::new()),
-        Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(UNDEFINED_COLUMN) => {
-            let advice =
-                "was this database last used by an older version? A projector of this one brings it up to date";
-            Err(Failure::of(Exit::Unavailable, error).with_advice(advice))
-        }
-        Err(error) => Err(error).or_exit(Exit::Unavailable),
+        Err(error) => Err(unread(error)),
     }
+}
+
+/// Why the backbone could not be read.
+fn unread(error: sqlx::Error) -> Failure {
+    const UNDEFINED_COLUMN: &str = "42703";
+    let is_older = error.as_database_error().and_then(|e| e.code()).as_deref() == Some(UNDEFINED_COLUMN);
+    let failure = Failure::of(Exit::Unavailable, error);
+    if is_older {
+        let advice = "was this database last used by an older version? A projector of this one brings it up to date";
+        return failure.with_advice(advice);
+    }
+    failure
 }
 
 /// Whether a schema or table that was asked for is not there: no projector has run on this database yet.

@@ -1,6 +1,9 @@
+use std::borrow::Cow;
+
 use collector::RejectedRecord;
 use domain::position::Offsets;
 use event_log::{Log, RangeReader, Record, Start, Topic};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::Config;
 
@@ -20,12 +23,6 @@ pub(crate) async fn rejected(config: &Config, command: &RejectedCommand) -> Outc
     }
 }
 
-/// How many rejected events are kept.
-pub(super) async fn count(log: &Log) -> Outcome<i64> {
-    let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
-    Ok(marks.values().map(|w| w.end - w.start).sum())
-}
-
 async fn list(log: &Log, args: ListArgs) -> Outcome {
     let marks = log.watermarks(Topic::Rejected).await.or_exit(Exit::Unavailable)?;
     let from: Offsets = marks.iter().map(|(p, w)| (*p, w.start.max(w.end - i64::from(args.last)))).collect();
@@ -41,12 +38,17 @@ async fn list(log: &Log, args: ListArgs) -> Outcome {
         say::line(format_args!("no event was rejected"));
         return Ok(());
     }
-    let mut rows = vec![["rejection_id", "received_at", "why"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["rejection_id", "received_at", "source", "id", "why"].map(str::to_owned).to_vec()];
     for record in records {
-        let id = format!("{}-{}", record.partition, record.offset);
+        let place = format!("{}-{}", record.partition, record.offset);
+        let unread = || "?".to_owned();
         match RejectedRecord::parse(&record.value) {
-            Ok(kept) => rows.push(vec![id, kept.received_at.to_string(), reasons(&kept)]),
-            Err(error) => rows.push(vec![id, String::new(), format!("not readable: {error}")]),
+            Ok(kept) => {
+                let (source, id) = (source(&kept), kept.id.as_deref().map(shown));
+                let (source, id) = (source.unwrap_or_else(unread), id.unwrap_or_else(unread));
+                rows.push(vec![place, kept.received_at.to_string(), source, id, reasons(&kept)]);
+            }
+            Err(error) => rows.push(vec![place, String::new(), unread(), unread(), format!("not readable: {error}")]),
         }
     }
     say::table(&rows);
@@ -89,16 +91,42 @@ async fn show(log: &Log, id: &str, as_json: bool) -> Outcome {
     Ok(())
 }
 
+/// The event's source, where the event is an object that was kept whole.
+fn source(kept: &RejectedRecord<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Event<'e> {
+        #[serde(borrow)]
+        source: Cow<'e, str>,
+    }
+    Some(shown(&serde_json::from_str::<Event<'_>>(&kept.event).ok()?.source))
+}
+
+/// What a sender named something, on one line and not too long.
+fn shown(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 40;
+    let printed = || name.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if printed().count() > CHARACTERS_MAX {
+        printed().take(CHARACTERS_MAX - 1).chain(['…']).collect()
+    } else {
+        printed().collect()
+    }
+}
+
 fn reasons(kept: &RejectedRecord<'_>) -> String {
     kept.errors.iter().map(|e| format!("{} {}", e.code, e.pointer)).collect::<Vec<_>>().join(", ")
 }
 
 fn document(record: &Record, whole: bool) -> Value {
-    let mut document = match RejectedRecord::parse(&record.value).map(serde_json::to_value) {
+    let parsed = RejectedRecord::parse(&record.value);
+    let source = parsed.as_ref().ok().and_then(source);
+    let mut document = match parsed.map(serde_json::to_value) {
         Ok(Ok(kept)) => kept,
         Ok(Err(error)) | Err(error) => json!({"unreadable": error.to_string()}),
     };
     if let Some(members) = document.as_object_mut() {
+        if let Some(source) = source {
+            members.insert("source".to_owned(), json!(source));
+        }
         if !whole {
             members.remove("event");
         }
@@ -118,4 +146,26 @@ async fn read(log: &Log, from: Offsets, records_max: usize) -> Outcome<Vec<Recor
         }
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_told_where_it_can_be_read() {
+        let long = format!(r#"{{"source":"{}"}}"#, "s".repeat(50));
+        for (event, told) in [
+            (r#"{"id":"1","source":"shop","data":{"a":[1]}}"#, Some("shop".to_owned())),
+            (r#"{"source":"two\nlines"}"#, Some("two lines".to_owned())),
+            (&long, Some(format!("{}…", "s".repeat(39)))),
+            (r#"{"source":7}"#, None),
+            (r#"{"source":"cut o"#, None),
+            ("nonsense", None),
+        ] {
+            let record = json!({"received_at": "", "mode": "batch", "content_type": "", "errors": [], "event": event});
+            let record = RejectedRecord::parse(record.to_string().as_bytes()).expect("a record");
+            assert_eq!(source(&record), told, "{event}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::identifier::{Normalized, Normalizer};
 use domain::interaction::DecodeError;
+use domain::nearest::nearest;
 use domain::position::Offsets;
 use domain::{Identifier, Interaction, Namespace, time};
 use event_log::{Log, Record, Topic};
@@ -38,6 +39,12 @@ impl Selection {
         let mut kinds: Vec<_> = args.kind.iter().map(|kind| bare(kind).to_owned()).collect();
         kinds.sort_unstable();
         kinds.dedup();
+        for warning in kinds.iter().filter_map(|kind| unknown_type(kind)) {
+            say::note(format_args!("{warning}"));
+        }
+        if let Some(warning) = args.channel.as_deref().and_then(unknown_channel) {
+            say::note(format_args!("{warning}"));
+        }
         Ok(Self {
             from: moment("--from", args.from.as_deref())?,
             to: moment("--to", args.to.as_deref())?,
@@ -142,6 +149,39 @@ fn bare(kind: &str) -> &str {
     kind.strip_prefix(catalogue::PREFIX).unwrap_or(kind)
 }
 
+/// What to say of a type that no catalogue has: it may be one of a sender's own, or misspelt.
+fn unknown_type(kind: &str) -> Option<String> {
+    let known = || catalogue::all().iter().map(|info| info.name);
+    (!known().any(|name| name == kind)).then(|| {
+        format!(
+            "--type {kind} is not in the catalogue{}: only events of exactly this type are taken",
+            hint(kind, known())
+        )
+    })
+}
+
+/// The same of a channel that no type of the catalogue has: an event may name another.
+fn unknown_channel(channel: &str) -> Option<String> {
+    let named = |info: &'static catalogue::TypeInfo| {
+        info.fields.iter().filter(|f| f.name == "channel").flat_map(|f| f.permitted)
+    };
+    let types = catalogue::all().iter();
+    let known: BTreeSet<&str> = types
+        .flat_map(|info| named(info).copied().chain([info.channel]))
+        .filter(|channel| !channel.is_empty())
+        .collect();
+    (!known.contains(channel)).then(|| {
+        format!(
+            "--channel {channel} is no channel of the catalogue's types{}: only events that name exactly this one are taken",
+            hint(channel, known.iter().copied())
+        )
+    })
+}
+
+fn hint<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(given, known).map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+}
+
 fn names(event: &Interaction, wanted: &Identifier) -> bool {
     let own = event.subject.iter().flat_map(|s| &s.identifiers);
     own.chain(&event.groups).chain(&event.participants).any(|named| named == wanted)
@@ -180,6 +220,23 @@ mod tests {
     use super::*;
 
     const NAMESPACE: Namespace = Namespace::new(Uuid::from_u128(0xf0));
+
+    #[test]
+    fn a_name_that_no_catalogue_has_is_told_the_nearest() {
+        for (kind, says) in [
+            ("order.placed", None),
+            ("order.palced", Some("(did you mean order.placed?)")),
+            ("my.own.type", Some("my.own.type is not in the catalogue:")),
+        ] {
+            let said = unknown_type(kind);
+            assert_eq!(said.is_some(), says.is_some(), "{said:?}");
+            assert!(says.is_none_or(|says| said.as_ref().is_some_and(|said| said.contains(says))), "{said:?}");
+        }
+        assert_eq!(unknown_channel("email"), None);
+        assert_eq!(unknown_channel("web"), None);
+        let said = unknown_channel("emial").expect("no channel");
+        assert!(said.contains("(did you mean email?)"), "{said}");
+    }
 
     /// A record at 0-`offset`, received at as many microseconds, and the event in it.
     fn record(offset: i64, kind: &str) -> (Record, Interaction) {

@@ -1,6 +1,7 @@
 //! What the command line answers where neither Kafka nor PostgreSQL is there; in `servers`, where they are.
 
 mod servers;
+mod watching;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -105,6 +106,11 @@ fn exit_codes() {
     check(&["config", "--database-url", "postgres://me:hunter2@db/x?sslmode=perhaps"], &[], 78, "me:***@db");
     check(&["status"], &nowhere, 69, "is it running");
     check(&["dead-letters", "list"], &nowhere, 69, "127.0.0.1:1");
+    let base = port_base();
+    check(&["digest", "sales", "--port-base", &base], &[], 69, "nothing of the data directory .rapport runs here");
+    check(&["digest", "sales", "--port-base", &base], &[], 69, "`rapport up`");
+    let misspelt = [nowhere[0], nowhere[1], ("RAPPORT_LEASE_TTL", "1")];
+    check(&["dead-letters", "list"], &misspelt, 69, "the variable RAPPORT_LEASE_TTL names no setting");
     check(&["publish", "none.ndjson"], &nowhere, 65, "none.ndjson");
     check(&["publish", "exports"], &nowhere, 65, "exports is a directory");
     check(&["import", "rows.csv", "--mapping", "none.toml"], &nowhere, 65, "none.toml");

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 
+use crate::watching::{Services, settings};
 use crate::{Running, command, port_base, rapport};
 
 /// A database that refuses to answer is not one that no projector has run on.
@@ -102,4 +103,31 @@ async fn a_status_without_kafka_is_not_all_of_it() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(69), "{said}");
     assert!(said.contains("\"log_end_unknown\": \"Kafka at 127.0.0.1:1"), "{said}");
+}
+
+/// A replay that no projector takes up says soon what to start; Ctrl-C says what goes on without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_says_who_builds_it() {
+    let backbone = test_kit::backbone().await;
+    let topics = (backbone.topic("interactions"), backbone.topic("rejected"));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = settings(&backbone, &backbone.database_url, &topics);
+    let services = Services::start(&settings, dir.path());
+    let mut projector = services.projector;
+    projector.signal(Signal::TERM);
+    assert!(projector.0.wait().expect("it ends").success(), "a service that was asked to end");
+    let mut replay = Running::start(&mut command(&["replay", "sales"], &settings, dir.path()));
+    let mut said = String::new();
+    for line in BufReader::new(replay.0.stderr.take().expect("it is read")).lines() {
+        let line = line.expect("text");
+        if line.contains("nobody builds sales_g2 yet") {
+            assert!(line.contains("`rapport projector sales`"), "{line}");
+            replay.signal(Signal::INT);
+        }
+        said.push_str(&line);
+    }
+    assert_eq!(replay.0.wait().expect("it ends").code(), Some(130), "{said}");
+    for part in ["goes on building sales_g2", "`rapport replay sales`", "`rapport generation drop sales`"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -62,6 +62,18 @@ pub enum AppendError {
     Fatal(String),
 }
 
+impl AppendError {
+    /// In a word, for figures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Unavailable(_) => "unavailable",
+            Self::TooLarge => "too_large",
+            Self::Fatal(_) => "fatal",
+        }
+    }
+}
+
 /// Where a record was written.
 pub type Appended = Result<(i32, i64), AppendError>;
 

@@ -11,15 +11,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::database;
 use crate::generation::{self, Generation, Listed, State};
+use crate::metrics::{Figures, States};
 use crate::model::ReadModel;
 use crate::projector::{ProjectorError, ProjectorOptions, monitor, run, stopped};
 use crate::status::{Snapshot, Status};
 use crate::worker::Worker;
+use crate::{database, dead_letters};
 
 /// How often the generations are looked at.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Every so many times the dead letters are counted too.
+const LETTERS_EVERY: u32 = 5;
 /// How long PostgreSQL may take to answer: a connection that hangs is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -100,6 +103,8 @@ pub(crate) struct Attendant<M> {
     failed: BTreeSet<i32>,
     tasks: JoinSet<(i32, Result<(), ProjectorError>)>,
     connection: Option<PgConnection>,
+    states: States,
+    looks: u32,
 }
 
 impl<M: ReadModel> Attendant<M> {
@@ -115,6 +120,8 @@ impl<M: ReadModel> Attendant<M> {
             failed: BTreeSet::new(),
             tasks: JoinSet::new(),
             connection: None,
+            states: States::default(),
+            looks: 0,
         }
     }
 
@@ -189,9 +196,21 @@ impl<M: ReadModel> Attendant<M> {
     /// Where PostgreSQL does not answer, the workers know it too, and say so.
     async fn look(&mut self) {
         let model = self.model.name();
-        let listed = async { generation::list(self.connection().await?, model).await };
-        match timeout(ANSWER_TIMEOUT, listed).await {
-            Ok(Ok(listed)) => self.reconcile(&listed),
+        let counts = self.looks.is_multiple_of(LETTERS_EVERY);
+        self.looks = self.looks.wrapping_add(1);
+        let looked = async {
+            let connection = self.connection().await?;
+            let listed = generation::list(connection, model).await?;
+            let letters = if counts { Some(dead_letters::count(connection, model).await?) } else { None };
+            Ok::<_, sqlx::Error>((listed, letters))
+        };
+        match timeout(ANSWER_TIMEOUT, looked).await {
+            Ok(Ok((listed, letters))) => {
+                self.reconcile(&listed);
+                if let Some(letters) = letters {
+                    self.states.show_letters(model, &letters);
+                }
+            }
             Ok(Err(error)) => {
                 tracing::debug!(model, %error, "the generations could not be looked at");
                 self.connection = None;
@@ -202,6 +221,7 @@ impl<M: ReadModel> Attendant<M> {
 
     /// Begins with those that have come and ends with those that are gone.
     pub(crate) fn reconcile(&mut self, listed: &[Listed]) {
+        self.states.show(self.model.name(), listed);
         let own = |l: &&Listed| l.generation.definition == self.definition && l.state != State::Dropping;
         let live = listed.iter().find(|l| l.state == State::Live);
         match live {
@@ -250,7 +270,8 @@ impl<M: ReadModel> Attendant<M> {
             let runtime = tokio::runtime::Handle::current();
             self.tasks.spawn_blocking(move || (number, runtime.block_on(run(worker, stop))));
         }
-        let watching = monitor(self.model.name(), self.log.clone(), status, standing, stop);
+        let figures = Figures::new(self.model.name(), &generation);
+        let watching = monitor(self.model.name(), self.log.clone(), status, figures, stop);
         self.tasks.spawn(async move { (number, watching.await) });
         self.running.insert(number, Running { stopping, left: workers + 1 });
     }

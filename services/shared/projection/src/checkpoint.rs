@@ -20,6 +20,8 @@ pub(crate) struct Partition {
     pub(crate) next: i64,
     /// The last record folded: where it stands and its value's hash. `None` before the first.
     pub(crate) last: Option<(i64, Vec<u8>)>,
+    /// When that one was received, microseconds UTC.
+    pub(crate) last_received_at: Option<i64>,
 }
 
 /// The partitions this worker holds.
@@ -33,6 +35,7 @@ impl Held {
             if let Some(held) = self.0.get_mut(partition) {
                 held.next = advance.next;
                 held.last = Some((advance.last_offset, advance.last_hash.clone()));
+                held.last_received_at = Some(advance.last_received_at);
             }
         }
     }

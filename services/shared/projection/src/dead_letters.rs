@@ -1,5 +1,7 @@
 //! Records that could not be folded, kept whole beside the checkpoint that passes them.
 
+use std::collections::BTreeMap;
+
 use domain::{ids, time};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -43,6 +45,16 @@ pub(crate) async fn insert(
         .await?;
     }
     Ok(())
+}
+
+/// How many there are of each generation of a model that has any.
+pub(crate) async fn count(connection: &mut PgConnection, model: &str) -> Result<BTreeMap<i32, i64>, sqlx::Error> {
+    let counts: Vec<(i32, i64)> =
+        sqlx::query_as("SELECT generation, count(*) FROM backbone.dead_letters WHERE model = $1 GROUP BY generation")
+            .bind(model)
+            .fetch_all(connection)
+            .await?;
+    Ok(counts.into_iter().collect())
 }
 
 /// PostgreSQL's text holds no U+0000.

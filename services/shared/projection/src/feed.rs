@@ -1,11 +1,11 @@
 //! Reading and decoding ahead of the fold: while one batch commits, the next is being decoded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::Namespace;
 use domain::position::Offsets;
 use event_log::{Log, ReadError, Reader, Topic};
+use service_kit::messaging;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -49,7 +49,7 @@ impl Feed {
         let reader = Reader::open(log, Topic::Log, from)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let mut task = JoinSet::new();
-        task.spawn(decode(Arc::clone(model), reader, *log.namespace(), sender));
+        task.spawn(decode(Arc::clone(model), reader, log.clone(), sender));
         Ok(Self { chunks, failed: None, _task: task })
     }
 
@@ -85,14 +85,17 @@ impl Feed {
 async fn decode<M: ReadModel>(
     model: Arc<M>,
     mut reader: Reader,
-    namespace: Namespace,
+    log: Log,
     sender: mpsc::Sender<Result<Taken, ReadError>>,
 ) {
-    let decoded = |record| Decoded::new(record, &namespace, |brief| model.needs(brief));
+    let decoded = |record| Decoded::new(record, log.namespace(), |brief| model.needs(brief));
     loop {
+        let asked = Instant::now();
         let chunk = match reader.next(CHUNK_RECORDS_MAX, CHUNK_BYTES_MAX, WAIT).await {
             Ok(fetched) if fetched.is_empty() => continue,
             Ok(fetched) => {
+                let partitions = fetched.records.iter().map(|record| record.partition);
+                messaging::received(log.topic(Topic::Log), partitions, asked.elapsed());
                 Ok(Taken { decoded: fetched.records.into_iter().map(decoded).collect(), at_end: fetched.at_end })
             }
             Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! One batch into one transaction: the three modes, what is tried again, what is set aside.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Namespace;
 use rand::Rng as _;
@@ -12,7 +12,7 @@ use crate::checkpoint::{self, Held};
 use crate::database::{Class, classify};
 use crate::dead_letters;
 use crate::generation::Generation;
-use crate::metrics;
+use crate::metrics::{Figures, Retry};
 use crate::model::{ApplyError, BatchTx, Mode, ReadModel};
 use crate::status::{Part, Status};
 use crate::unit::Unit;
@@ -53,6 +53,18 @@ pub(crate) enum FoldError {
     Broken(String),
 }
 
+impl FoldError {
+    /// In a word, for figures.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "connection_lost",
+            Self::Fenced => "fenced",
+            Self::Short(_) => "shortage",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
 /// What a committed unit did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Folded {
@@ -67,6 +79,7 @@ pub(crate) struct Folder {
     fold: String,
     /// Whose status is told of a unit that fails over and over.
     told: (Status, Uuid),
+    figures: Figures,
     /// Batches still to begin in [`Mode::Careful`].
     careful_left: u32,
     /// How many the next run of known events will be.
@@ -85,11 +98,13 @@ enum Attempt {
 impl Folder {
     pub(crate) fn new<M: ReadModel>(model: &M, generation: Generation, namespace: Namespace) -> Self {
         let fold = format!("{} {}", model.name(), model.fold_version());
+        let figures = Figures::new(model.name(), &generation);
         Self {
             generation,
             namespace,
             fold,
             told: Default::default(),
+            figures,
             careful_left: 0,
             careful_run: 1,
             is_within: false,
@@ -140,8 +155,8 @@ impl Folder {
                     let record = unit.records.into_iter().next().expect("its length was just looked at");
                     tracing::warn!(
                         model = model.name(),
-                        partition = record.partition,
-                        offset = record.offset,
+                        messaging.destination.partition.id = record.partition,
+                        messaging.kafka.offset = record.offset,
                         reason,
                         "event set aside as a dead letter"
                     );
@@ -170,9 +185,11 @@ impl Folder {
         loop {
             attempts += 1;
             let error = match self.attempt(connection, model, unit, mode, held).await {
-                Ok(()) => {
+                Ok(Took { fold, commit }) => {
                     self.remember(mode);
-                    metrics::count_batch(model.name(), mode);
+                    if !self.is_within {
+                        self.figures.committed(mode, fold.as_secs_f64(), commit.as_secs_f64());
+                    }
                     return Ok(Attempt::Committed);
                 }
                 Err(AttemptError::Fold(error)) => return Err(error),
@@ -193,7 +210,7 @@ impl Folder {
                     Class::UniqueViolation if mode == Mode::Optimistic => Ok(Mode::Careful),
                     Class::UniqueViolation if races < RACES_MAX => {
                         races += 1;
-                        Err(error)
+                        Err((Retry::Race, error))
                     }
                     Class::UniqueViolation | Class::Data => {
                         return Ok(Attempt::Poison { reason: error.to_string(), event: None });
@@ -201,11 +218,11 @@ impl Folder {
                     Class::Conflict | Class::Resources if self.is_within && attempts >= ATTEMPTS_WITHIN_MAX => {
                         return Err(FoldError::Short(error));
                     }
-                    Class::Conflict => Err(error),
+                    Class::Conflict => Err((Retry::Conflict, error)),
                     Class::Resources => {
                         tracing::warn!(model = model.name(), %error, "PostgreSQL is short of something, trying again");
                         shortages += 1;
-                        Err(error)
+                        Err((Retry::Shortage, error))
                     }
                     Class::Lost | Class::Broken => return Err(FoldError::Broken(error.to_string())),
                 },
@@ -218,7 +235,7 @@ impl Folder {
                         "{name} asked for {next:?} while it was applied in {mode:?}"
                     )));
                 }
-                Err(error) => {
+                Err((why, error)) => {
                     if shortages >= SHORTAGES_TOLD || attempts >= ATTEMPTS_TOLD {
                         self.told.0.fails(
                             self.told.1,
@@ -226,7 +243,7 @@ impl Folder {
                             format!("a batch is tried again and again: {error}"),
                         );
                     }
-                    ::metrics::counter!(metrics::RETRIES_TOTAL, "model" => model.name()).increment(1);
+                    self.figures.retried(why);
                     let jitter = rand::rng().random_range(0.5..1.5);
                     tokio::time::sleep(pause.mul_f64(jitter)).await;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -243,7 +260,7 @@ impl Folder {
         unit: &Unit,
         mode: Mode,
         held: Option<&Held>,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<Took, AttemptError> {
         let (g, shared) = (&self.generation, if mode == Mode::Exclusive { "" } else { "_shared" });
         let begin = format!(
             "BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock{shared}({})",
@@ -251,6 +268,7 @@ impl Folder {
         );
         let (begin, end) = if self.is_within { (SAVEPOINT, RELEASE) } else { (begin.as_str(), "COMMIT") };
         sqlx::raw_sql(begin).execute(&mut *connection).await?;
+        let began = Instant::now();
         if !unit.batch.is_empty() {
             let mut cx = BatchTx::new(connection, g.lock_key);
             model.apply(&mut cx, &unit.batch, mode).await.map_err(AttemptError::Apply)?;
@@ -265,8 +283,9 @@ impl Folder {
                 return Err(AttemptError::Fold(FoldError::Fenced));
             }
         }
+        let folded = Instant::now();
         sqlx::raw_sql(end).execute(&mut *connection).await?;
-        Ok(())
+        Ok(Took { fold: folded - began, commit: folded.elapsed() })
     }
 
     async fn rollback(&self, connection: &mut PgConnection) -> Result<(), FoldError> {
@@ -294,6 +313,12 @@ impl Folder {
             self.careful_run = (self.careful_run * 2).min(CAREFUL_MAX);
         }
     }
+}
+
+/// How long the parts of a transaction took.
+struct Took {
+    fold: Duration,
+    commit: Duration,
 }
 
 enum AttemptError {

@@ -100,14 +100,14 @@ impl Leases {
     }
 
     /// Takes up to `count` partitions that are not `held` already: this worker's own from an earlier session first, then
-    /// free and lapsed ones. Each gets a new epoch, and whoever held it last has no session any more when this returns.
+    /// free and lapsed ones; says which of them another worker had not given back. Each gets a new epoch, and whoever held it last has no session any more when this returns.
     /// Commits to the disk.
     pub(crate) async fn acquire(
         &self,
         connection: &mut PgConnection,
         held: &[i32],
         count: usize,
-    ) -> Result<BTreeMap<i32, Partition>, sqlx::Error> {
+    ) -> Result<(BTreeMap<i32, Partition>, Vec<i32>), sqlx::Error> {
         let g = &self.generation;
         let mut tx = connection.begin().await?;
         // Whoever is stopped between these statements holds rows that nobody can find its session by: PostgreSQL ends it.
@@ -122,8 +122,8 @@ impl Leases {
             .bind(g.number)
             .execute(&mut *tx)
             .await?;
-        let takeable: Vec<i32> = sqlx::query_scalar(
-            "SELECT partition FROM backbone.leases
+        let found: Vec<(i32, bool)> = sqlx::query_as(
+            "SELECT partition, holder IS NOT NULL AND holder <> $3 FROM backbone.leases
              WHERE model = $1 AND generation = $2
                AND (holder IS NULL OR holder = $3 OR expires_at < clock_timestamp()
                     OR NOT backbone.is_session(pid, backend_start))
@@ -138,13 +138,14 @@ impl Leases {
         .bind(held)
         .fetch_all(&mut *tx)
         .await?;
-        if takeable.is_empty() {
+        if found.is_empty() {
             tx.rollback().await?;
-            return Ok(BTreeMap::new());
+            return Ok(Default::default());
         }
+        let takeable: Vec<i32> = found.iter().map(|(partition, _)| *partition).collect();
         let ended = self.end_predecessors(&mut tx, &takeable).await?;
-        /// Partition, epoch, next offset, last offset, hash of the last value.
-        type Row = (i32, i64, i64, Option<i64>, Option<Vec<u8>>);
+        /// Partition, epoch, next offset, last offset, hash of the last value, its receipt in microseconds.
+        type Row = (i32, i64, i64, Option<i64>, Option<Vec<u8>>, Option<i64>);
         let rows: Vec<Row> = sqlx::query_as(
             "WITH taken AS (
                  UPDATE backbone.leases
@@ -156,7 +157,8 @@ impl Leases {
              )
              UPDATE backbone.checkpoints c SET epoch = taken.epoch, updated_at = clock_timestamp()
              FROM taken WHERE c.model = $1 AND c.generation = $2 AND c.partition = taken.partition
-             RETURNING c.partition, c.epoch, c.next_offset, c.last_offset, c.last_hash",
+             RETURNING c.partition, c.epoch, c.next_offset, c.last_offset, c.last_hash,
+                       (extract(epoch FROM c.last_received_at) * 1000000)::bigint",
         )
         .bind(&g.model)
         .bind(g.number)
@@ -176,10 +178,13 @@ impl Leases {
         .await?;
         tx.commit().await?;
         let since = Instant::now();
-        let taken = rows.into_iter().map(|(partition, epoch, next, offset, hash)| {
-            (partition, Partition { epoch, since, next, last: offset.zip(hash) })
+        let taken = rows.into_iter().map(|(partition, epoch, next, offset, hash, last_received_at)| {
+            (partition, Partition { epoch, since, next, last: offset.zip(hash), last_received_at })
         });
-        Ok(taken.collect())
+        let taken: BTreeMap<i32, Partition> = taken.collect();
+        let of_others = found.into_iter().filter(|(partition, others)| *others && taken.contains_key(partition));
+        let of_others = of_others.map(|(partition, _)| partition).collect();
+        Ok((taken, of_others))
     }
 
     /// Ends the sessions of other workers whose leases have lapsed. They can commit nothing more under them, and a client

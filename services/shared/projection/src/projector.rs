@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use domain::position::Offsets;
 use event_log::{Log, LogError};
+use service_kit::messaging;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::attend::{Attendant, Attended, Standing};
+use crate::attend::{Attendant, Attended};
 use crate::backbone::BackboneError;
 use crate::generation::{GenerationError, Listed};
+use crate::metrics::{self, Figures};
 use crate::model::ReadModel;
 use crate::status::{Snapshot, Status};
 use crate::worker::Worker;
-use crate::{backbone, database, generation, metrics};
+use crate::{backbone, database, generation};
 
 /// The log's ends are asked for this often.
 const MONITOR_PAUSE: Duration = Duration::from_secs(1);
@@ -127,6 +129,8 @@ impl Projector {
     /// # Errors
     /// The database belongs to another log; see [`ProjectorError`].
     pub async fn start<M: ReadModel>(model: M, log: Log, options: ProjectorOptions) -> Result<Self, ProjectorError> {
+        service_kit::describe(metrics::METRICS);
+        service_kit::describe(messaging::METRICS);
         let listed = prepare(&model, &log, &options).await?;
         let attended = Attended::default();
         let (stopping, stop) = watch::channel(false);
@@ -255,19 +259,36 @@ pub(crate) async fn monitor(
     model: &'static str,
     log: Log,
     status: Status,
-    standing: Standing,
+    figures: Figures,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ProjectorError> {
+    let mut shown = BTreeSet::new();
+    let ended = watch_log(model, &log, &status, &figures, &mut shown, stop).await;
+    // What is no longer folded here must not stand still as it was.
+    figures.show(&Snapshot::default(), &mut shown);
+    ended
+}
+
+async fn watch_log(
+    model: &'static str,
+    log: &Log,
+    status: &Status,
+    figures: &Figures,
+    shown: &mut BTreeSet<i32>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
-    let (mut rounds, mut was_live) = (0u32, false);
-    let mut reported = BTreeSet::new();
+    let mut rounds = 0u32;
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return Ok(()),
             () = tokio::time::sleep(MONITOR_PAUSE) => {}
         }
+        // While Kafka does not answer, what is behind gets later all the same.
+        figures.show(&status.snapshot(), shown);
         rounds = rounds.wrapping_add(1);
         // Noted before the log is asked: what is folded meanwhile may lie beyond the ends that the answer tells.
-        let folded: Offsets = status.snapshot().partitions.iter().map(|(p, s)| (*p, s.next_offset)).collect();
+        let (asked_at, snapshot) = (crate::clock::now_micros(), status.snapshot());
+        let folded: Offsets = snapshot.partitions.iter().map(|(p, s)| (*p, s.next_offset)).collect();
         let marks = match log.watermarks(event_log::Topic::Log).await {
             Ok(marks) => marks,
             Err(error) => {
@@ -276,7 +297,8 @@ pub(crate) async fn monitor(
             }
         };
         let ends: Offsets = marks.iter().map(|(p, w)| (*p, w.end)).collect();
-        status.ends(&ends);
+        status.ends(&ends, asked_at);
+        figures.show(&status.snapshot(), shown);
         let beyond =
             folded.iter().find_map(|(p, next)| ends.get(p).filter(|end| next > end).map(|end| (*p, *next, *end)));
         if let Some((partition, next, end)) = beyond {
@@ -288,14 +310,6 @@ pub(crate) async fn monitor(
                 format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
             return Err(ProjectorError::Broken { model, reason });
         }
-        let is_live = standing.is_live();
-        if is_live {
-            report(model, &status.snapshot(), &mut reported);
-        } else if was_live {
-            // What is no longer shown must not stand still as it was.
-            report(model, &Snapshot::default(), &mut reported);
-        }
-        was_live = is_live;
         if rounds.is_multiple_of(IDENTITY_EVERY) {
             let same = log.is_still_itself().await;
             if matches!(same, Ok(false)) {
@@ -311,27 +325,6 @@ pub(crate) async fn monitor(
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that the projector itself is gone.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn report(model: &'static str, snapshot: &Snapshot, reported: &mut BTreeSet<i32>) {
-    let lag = |partition: i32, lag: i64| {
-        ::metrics::gauge!(metrics::LAG_EVENTS, "model" => model, "partition" => partition.to_string()).set(lag as f64);
-    };
-    ::metrics::gauge!(metrics::PARTITIONS_HELD, "model" => model).set(snapshot.partitions.len() as f64);
-    // A partition that others hold now is no longer behind here.
-    reported.retain(|partition| {
-        let held = snapshot.partitions.contains_key(partition);
-        if !held {
-            lag(*partition, 0);
-        }
-        held
-    });
-    for (partition, status) in &snapshot.partitions {
-        if let Some(events) = status.lag_events() {
-            lag(*partition, events);
-            reported.insert(*partition);
-        }
-    }
 }
 
 /// Runs a worker until it ends, or drops it in the middle where the projector itself was dropped.

@@ -15,12 +15,27 @@ pub struct PartitionStatus {
     pub end_offset: Option<i64>,
     /// The end was met, and nothing has come since that is not folded.
     pub at_end: bool,
+    /// When the last record folded was received, microseconds UTC; `None` before the first.
+    pub last_received_at: Option<i64>,
+    /// When it was last seen folded to the log's end, or taken; microseconds UTC.
+    pub seen_at_end: i64,
 }
 
 impl PartitionStatus {
     /// Records between checkpoint and end; `None` before the end was asked for.
     pub fn lag_events(&self) -> Option<i64> {
         self.end_offset.map(|end| (end - self.next_offset).max(0))
+    }
+
+    /// For how long it has been behind at `now` (microseconds UTC), at most: 0 at the end, else since the last record
+    /// folded was received, or since it was seen at its end where that is later. A lone event after a quiet night is not a
+    /// night late. `None` before the end was asked for.
+    pub fn lag_seconds(&self, now: i64) -> Option<f64> {
+        if self.lag_events()? == 0 {
+            return Some(0.0);
+        }
+        let since = self.last_received_at.map_or(self.seen_at_end, |received| received.max(self.seen_at_end));
+        Some((now - since).max(0) as f64 / 1e6)
     }
 }
 
@@ -113,12 +128,15 @@ impl Status {
         self.lock().troubles.get(&(worker, part)).cloned()
     }
 
-    /// Takes note of the log's ends.
-    pub(crate) fn ends(&self, ends: &Offsets) {
+    /// Takes note of the log's ends as they were asked for at `now`, microseconds UTC.
+    pub(crate) fn ends(&self, ends: &Offsets, now: i64) {
         let snapshot = &mut self.lock().snapshot;
         snapshot.log_error = None;
         for (partition, status) in &mut snapshot.partitions {
             status.end_offset = ends.get(partition).copied().or(status.end_offset);
+            if status.lag_events() == Some(0) {
+                status.seen_at_end = now;
+            }
         }
     }
 
@@ -130,6 +148,22 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partition_is_late_since_it_was_last_on_time() {
+        let second = 1_000_000;
+        let behind = |last_received_at, seen_at_end| {
+            PartitionStatus { next_offset: 5, end_offset: Some(7), last_received_at, seen_at_end, ..Default::default() }
+                .lag_seconds(100 * second)
+        };
+        assert_eq!(behind(Some(90 * second), 40 * second), Some(10.0), "the last record folded");
+        assert_eq!(behind(Some(10 * second), 97 * second), Some(3.0), "a quiet night");
+        assert_eq!(behind(None, 60 * second), Some(40.0), "nothing folded yet");
+        assert_eq!(behind(Some(101 * second), 0), Some(0.0), "clocks differ");
+        let at_end = PartitionStatus { next_offset: 7, end_offset: Some(7), ..Default::default() };
+        assert_eq!(at_end.lag_seconds(100 * second), Some(0.0));
+        assert_eq!(PartitionStatus::default().lag_seconds(0), None, "the end is not known");
+    }
 
     #[test]
     fn what_works_elsewhere_hides_no_trouble() {

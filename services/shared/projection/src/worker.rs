@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::position::Offsets;
 use event_log::{Log, ReadError, Topic};
+use service_kit::messaging;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,11 +23,11 @@ use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation};
 use crate::lease::{Leases, View};
 use crate::load::{self, LoadError};
-use crate::metrics;
+use crate::metrics::Figures;
 use crate::model::ReadModel;
 use crate::moments;
 use crate::projector::{ProjectorError, ProjectorOptions, stopped};
-use crate::status::{Part, Status};
+use crate::status::{Part, PartitionStatus, Status};
 use crate::unit::Unit;
 
 /// The pause before PostgreSQL or Kafka is tried again; it doubles …
@@ -55,6 +56,7 @@ pub(crate) struct Worker<M> {
     batch_events_max: usize,
     status: Status,
     standing: Standing,
+    figures: Figures,
     /// What follows a load; it ends with this worker at the latest.
     analyzing: Mutex<JoinSet<()>>,
     /// Since its session began.
@@ -126,7 +128,10 @@ impl<M: ReadModel> Worker<M> {
         status: Status,
         standing: Standing,
     ) -> Self {
+        let figures = Figures::new(model.name(), &generation);
+        figures.begin();
         Self {
+            figures,
             model,
             log,
             leases: Leases { generation, worker: Uuid::new_v4(), ttl: options.lease_ttl },
@@ -165,7 +170,7 @@ impl<M: ReadModel> Worker<M> {
                 }
                 End::Anew => {}
                 End::Again(reason) => {
-                    ::metrics::counter!(metrics::RECONNECTS_TOTAL, "model" => self.model.name()).increment(1);
+                    self.figures.reconnected();
                     // However long it has tried: what has committed nothing is not tried again at once.
                     if self.has_committed.load(Ordering::Relaxed) {
                         pause = RETRY_PAUSE_MIN;
@@ -303,7 +308,16 @@ impl<M: ReadModel> Worker<M> {
     /// Takes partitions and checks that the topic is still the one they were folded from.
     async fn take(&self, connection: &mut PgConnection, held: &mut Held, wanted: usize) -> Result<(), End> {
         let already: Vec<i32> = held.0.keys().copied().collect();
-        let taken = Held(self.leases.acquire(connection, &already, wanted).await?);
+        let (taken, of_others) = self.leases.acquire(connection, &already, wanted).await?;
+        let taken = Held(taken);
+        if !of_others.is_empty() {
+            self.figures.took_over(of_others.len());
+            tracing::warn!(
+                model = self.model.name(),
+                partitions = ?of_others,
+                "partitions are taken over from a worker that has not given them back"
+            );
+        }
         self.check(&taken).await?;
         for (partition, state) in &taken.0 {
             tracing::info!(
@@ -360,7 +374,6 @@ impl<M: ReadModel> Worker<M> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
-        let began = Instant::now();
         let source = load::Source {
             feed,
             from,
@@ -375,8 +388,7 @@ impl<M: ReadModel> Worker<M> {
             Ok(Some(loaded)) => {
                 held.advance(&loaded.advances);
                 self.status.works(self.leases.worker, Part::Fold);
-                let received_at = loaded.advances.values().map(|a| a.last_received_at).max().unwrap_or(0);
-                self.measure(began, received_at, loaded.events, loaded.aside);
+                self.count(loaded.events, loaded.aside);
                 self.show(held);
                 let analyze = load::analyze(self.database_url.clone(), generation.clone());
                 self.analyzing.lock().unwrap_or_else(PoisonError::into_inner).spawn(analyze);
@@ -388,7 +400,12 @@ impl<M: ReadModel> Worker<M> {
                 error.to_string()
             }
             Err(LoadError::Database(error)) => return Err(error.into()),
-            Err(LoadError::Fold(error)) => return Err(End::Again(error.to_string())),
+            Err(LoadError::Fold(error)) => {
+                if matches!(error, FoldError::Fenced) {
+                    self.figures.fenced();
+                }
+                return Err(End::Again(error.to_string()));
+            }
         };
         // Batches find the event behind it and set it aside.
         tracing::warn!(model = model.name(), reason, "the log cannot be loaded at once, it is folded in batches");
@@ -461,22 +478,40 @@ impl<M: ReadModel> Worker<M> {
             self.status.change(|s| {
                 touched.iter().for_each(|p| s.partitions.entry(*p).or_default().at_end = false);
             });
-            let received_at = decoded.last().map_or(0, |d| d.record.received_at);
-            let folded = match folder.fold(connection, &*self.model, Unit::new(decoded), Some(held)).await {
+            let (records, received_at) = (decoded.len(), decoded.last().map_or(0, |d| d.record.received_at));
+            let folded = folder.fold(connection, &*self.model, Unit::new(decoded), Some(held)).await;
+            messaging::processed(
+                self.log.topic(Topic::Log),
+                touched,
+                records,
+                began.elapsed(),
+                folded.as_ref().err().map(FoldError::name),
+            );
+            let folded = match folded {
                 Ok(folded) => folded,
                 Err(FoldError::Lost(error)) => return Err(End::Again(error.to_string())),
-                Err(error @ (FoldError::Fenced | FoldError::Short(_))) => return Err(End::Again(error.to_string())),
+                Err(error @ FoldError::Fenced) => {
+                    self.figures.fenced();
+                    return Err(End::Again(error.to_string()));
+                }
+                Err(error @ FoldError::Short(_)) => return Err(End::Again(error.to_string())),
                 Err(FoldError::Broken(reason)) => {
                     return Err(End::Failed(ProjectorError::Broken { model: self.model.name(), reason }));
                 }
             };
-            self.measure(began, received_at, folded.events, folded.aside);
+            self.count(folded.events, folded.aside);
+            self.figures.batch(folded.events, began.elapsed().as_secs_f64());
+            if self.standing.is_live() {
+                // What nobody reads is not seen late.
+                self.figures.visible((crate::clock::now_micros() - received_at).max(0) as f64 / 1e6);
+            }
         }
         self.status.works(self.leases.worker, Part::Fold);
         self.status.change(|s| {
             for (partition, state) in &held.0 {
                 let status = s.partitions.entry(*partition).or_default();
                 status.next_offset = state.next;
+                status.last_received_at = state.last_received_at;
                 status.at_end |= at_end.contains(partition);
             }
         });
@@ -491,24 +526,14 @@ impl<M: ReadModel> Worker<M> {
         })
     }
 
-    fn measure(&self, began: Instant, received_at: i64, events: u64, aside: u64) {
+    /// So much was committed.
+    fn count(&self, events: u64, aside: u64) {
         self.has_committed.store(true, Ordering::Relaxed);
         self.status.change(|s| {
             s.events += events;
             s.dead_letters += aside;
         });
-        // Figures are of what readers see.
-        if !self.standing.is_live() {
-            return;
-        }
-        let model = self.model.name();
-        ::metrics::counter!(metrics::EVENTS_TOTAL, "model" => model).increment(events);
-        ::metrics::histogram!(metrics::BATCH_SECONDS, "model" => model).record(began.elapsed().as_secs_f64());
-        let visible = (crate::clock::now_micros() - received_at).max(0) as f64 / 1e6;
-        ::metrics::histogram!(metrics::VISIBLE_SECONDS, "model" => model).record(visible);
-        if aside > 0 {
-            ::metrics::counter!(metrics::DEAD_LETTERS_TOTAL, "model" => model).increment(aside);
-        }
+        self.figures.folded(events, aside);
     }
 
     /// Forgets what the last heartbeat did not renew under our epoch.
@@ -530,9 +555,13 @@ impl<M: ReadModel> Worker<M> {
         if held.0.is_empty() {
             self.status.works(self.leases.worker, Part::Fold);
         }
+        let now = crate::clock::now_micros();
+        let taken = || PartitionStatus { seen_at_end: now, ..PartitionStatus::default() };
         self.status.change(|s| {
             for (partition, state) in &held.0 {
-                s.partitions.entry(*partition).or_default().next_offset = state.next;
+                let status = s.partitions.entry(*partition).or_insert_with(taken);
+                status.next_offset = state.next;
+                status.last_received_at = state.last_received_at;
             }
         });
     }

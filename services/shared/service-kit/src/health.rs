@@ -9,6 +9,18 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
+use crate::Metric;
+
+/// Whether a condition of readiness holds.
+pub const CONDITION_HOLDS: &str = "rapport_condition_holds";
+
+/// What is measured of readiness.
+pub const HEALTH_METRICS: &[Metric] = &[Metric::gauge(
+    CONDITION_HOLDS,
+    &["condition"],
+    "1 while this condition of `/readyz` holds, else 0; `/readyz` says why it does not",
+)];
+
 /// Whether a process can do its work: named conditions, all of which must hold. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -27,7 +39,9 @@ impl Health {
     /// Conditions that do not hold yet.
     pub fn new(names: impl IntoIterator<Item = &'static str>) -> Self {
         let starting = Condition { holds: false, reason: "starting".to_owned() };
-        let conditions = names.into_iter().map(|name| (name, starting.clone())).collect();
+        let conditions: BTreeMap<_, _> = names.into_iter().map(|name| (name, starting.clone())).collect();
+        crate::describe(HEALTH_METRICS);
+        conditions.keys().for_each(|name| show(name, false));
         Self { conditions: Arc::new(Mutex::new(conditions)) }
     }
 
@@ -55,6 +69,7 @@ impl Health {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = conditions.insert(name, condition.clone());
         drop(conditions);
+        show(name, condition.holds);
         if before.is_some_and(|before| before.holds == condition.holds) {
             return;
         }
@@ -63,6 +78,10 @@ impl Health {
             false => tracing::warn!(condition = name, reason = condition.reason, "condition does not hold"),
         }
     }
+}
+
+fn show(name: &'static str, holds: bool) {
+    metrics::gauge!(CONDITION_HOLDS, "condition" => name).set(f64::from(u8::from(holds)));
 }
 
 /// `/livez` (the event loop turns), `/readyz` (all conditions hold; else 503 and why) and

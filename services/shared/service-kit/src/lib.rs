@@ -5,6 +5,9 @@
 //! |---|---|
 //! | `config` | the one table of settings; flags, environment, file, default; where each value came from |
 //! | `telemetry` | logs to the standard error, metrics in Prometheus' text form |
+//! | `disk` | room on the disks that the local servers write to |
+//! | `metric` | what each number of `/metrics` is |
+//! | [`messaging`] | what is measured and logged of records, by OpenTelemetry's names |
 //! | `health` | named conditions; `/livez`, `/readyz`, `/metrics` |
 //! | `serve` | HTTP/1.1 with a limit on connections, header time and the final drain |
 //! | `shutdown` | SIGINT and SIGTERM as a token |
@@ -13,7 +16,10 @@
 
 mod clock;
 mod config;
+mod disk;
 mod health;
+pub mod messaging;
+mod metric;
 mod problem;
 mod serve;
 mod shutdown;
@@ -23,7 +29,9 @@ pub use clock::Clock;
 pub use config::{
     Config, ConfigError, EXIT_CONFIG, Entry, Kind, Origin, Ports, SETTINGS, Secrecy, Setting, environment, setting,
 };
-pub use health::{Condition, Health, admin_router};
+pub use disk::{DISK_METRICS, watch_disks};
+pub use health::{CONDITION_HOLDS, Condition, HEALTH_METRICS, Health, admin_router};
+pub use metric::{Metric, MetricKind, describe};
 pub use problem::{Problem, ProblemError};
 pub use serve::{ServeOptions, serve};
 pub use shutdown::shutdown_on_signal;

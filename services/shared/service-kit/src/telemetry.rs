@@ -4,9 +4,15 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::messaging;
+
 /// Bounds of every histogram whose name ends in `_seconds`: 0.5 ms to 30 s.
 const SECONDS_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Bounds of every histogram whose name ends in `_events`.
+const EVENTS_BUCKETS: &[f64] =
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0];
 
 /// How often values that were recorded are folded into the histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -59,8 +65,19 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), TelemetryError> 
 /// # Errors
 /// When another recorder is in place.
 pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)
+    // A full name goes before a suffix.
+    let messaging = |name: &str| (Matcher::Full(name.to_owned()), messaging::SECONDS_BUCKETS);
+    let buckets = [
+        messaging(messaging::OPERATION_SECONDS),
+        messaging(messaging::PROCESS_SECONDS),
+        (Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS),
+        (Matcher::Suffix("_events".to_owned()), EVENTS_BUCKETS),
+    ];
+    buckets
+        .into_iter()
+        .try_fold(PrometheusBuilder::new(), |builder, (matcher, bounds)| {
+            builder.set_buckets_for_metric(matcher, bounds)
+        })
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|_| TelemetryError::Twice { what: "metrics" })
 }

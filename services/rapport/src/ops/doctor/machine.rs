@@ -79,6 +79,11 @@ pub(super) fn of_clock(name: &str, said: i64, before: i64, after: i64, apart_max
 }
 
 fn disks(config: &Config) -> Vec<Check> {
+    local_directories(config).iter().map(|place| disk(place)).collect()
+}
+
+/// Where the local Kafka and PostgreSQL write; nowhere for servers that are not ours.
+pub(crate) fn local_directories(config: &Config) -> Vec<PathBuf> {
     if config.is_given("kafka") && config.is_given("database_url") {
         return Vec::new();
     }
@@ -86,7 +91,7 @@ fn disks(config: &Config) -> Vec<Check> {
     if rustix::process::geteuid().is_root() && !config.is_given("database_url") {
         places.push(PathBuf::from(ROOT_DATA_DIR));
     }
-    places.iter().map(|place| disk(place)).collect()
+    places
 }
 
 fn disk(place: &Path) -> Check {

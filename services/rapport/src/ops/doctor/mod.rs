@@ -17,6 +17,8 @@ use crate::cli::Output;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::say;
 
+pub(crate) use machine::local_directories;
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Check {

@@ -4,6 +4,7 @@ mod copy;
 mod faults;
 mod generations;
 mod loading;
+mod metrics;
 mod model;
 mod redrive;
 mod running;

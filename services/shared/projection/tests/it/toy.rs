@@ -13,6 +13,8 @@ use uuid::Uuid;
 /// What the model does with events whose id begins with `refused`, `zero`, `sleepy`, `short` or anything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Toy {
+    /// What it is called, if not `toy`: figures of a process are told apart by it.
+    pub(crate) named: Option<&'static str>,
     pub(crate) settings: String,
     /// Each batch takes at least this long.
     pub(crate) pause_ms: u64,
@@ -78,7 +80,7 @@ impl ReadModel for Toy {
     type Load = Loading;
 
     fn name(&self) -> &'static str {
-        "toy"
+        self.named.unwrap_or("toy")
     }
 
     fn schema_sql(&self) -> &'static str {
