@@ -1,6 +1,7 @@
 //! A batch, step by step.
 
 use domain::Interaction;
+use projection::failpoint::{Step, reach};
 use projection::{ApplyError, Batch, BatchTx, Event, Mode};
 use sqlx::PgConnection;
 
@@ -53,11 +54,13 @@ async fn append(
 ) -> Result<(), sqlx::Error> {
     let entries = entries(model, connection, &sorted.fresh).await?;
     timeline::write(connection, &entries).await?;
+    reach(Step::AfterFacts);
     let mut listing = Listing::default();
     sorted.listed.iter().for_each(|copy| listing.event(copy));
     listing.write(connection).await?;
     let effects: Vec<&Effects<'_>> = entries.iter().filter(|e| !e.voided).map(|e| &e.effects).collect();
     registers::write(connection, &effects, mode).await?;
+    reach(Step::AfterEntities);
     graph::write(model, connection, identity_lock, &effects, Dirty::default()).await
 }
 

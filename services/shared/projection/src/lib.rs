@@ -28,6 +28,7 @@
 //! | [`positions`] | how far the live generations have come; waiting for a position |
 //! | [`digest`] | one digest a view and one for the model |
 //! | [`direct`] | folding events without a log: property tests, oracles |
+//! | [`failpoint`] | steps at which a test has a process kill or stop itself |
 //! | [`database`] | connections, and what PostgreSQL's errors ask of us |
 
 mod attend;
@@ -43,6 +44,7 @@ mod dead_letters;
 pub mod digest;
 pub mod direct;
 pub mod facts;
+pub mod failpoint;
 mod feed;
 mod fold;
 pub mod generation;
