@@ -227,3 +227,36 @@ pub(super) async fn reached(database_url: &str, ends: &Offsets) {
         tokio::time::sleep(LOOK_PAUSE * 10).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::Namespace;
+
+    use super::*;
+
+    /// A log in which event 7 stands at offset 4 of partition 1, and nothing else.
+    fn log_of_one() -> Read {
+        let set = Set::new(&[], &Namespace::new(Uuid::from_u128(1)));
+        Read { events: BTreeMap::from([(Uuid::from_u128(7), vec![(1, 4)])]), poison: BTreeSet::new(), set, records: 1 }
+    }
+
+    fn lost(event: u128, log_id: u128, next: i64) -> u64 {
+        let mut book = Book::default();
+        let position = Position::new(Uuid::from_u128(log_id), Offsets::from([(1, next)]));
+        book.acknowledged.insert(Uuid::from_u128(event), Arc::new(position));
+        let mut verdict = Verdict::default();
+        acknowledged(&mut verdict, &book, &log_of_one(), Uuid::from_u128(1));
+        assert_eq!(verdict.lost, verdict.complaints.len() as u64);
+        verdict.lost
+    }
+
+    #[test]
+    fn lost_is_what_is_not_before_its_position() {
+        assert_eq!(lost(7, 1, 5), 0);
+        assert_eq!(lost(8, 1, 5), 1, "it is not in the log");
+        assert_eq!(lost(7, 1, 4), 1, "it stands behind the position that acknowledged it");
+        assert_eq!(lost(7, 2, 5), 1, "the position is of another log");
+    }
+}

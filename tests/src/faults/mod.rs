@@ -225,13 +225,13 @@ pub async fn run(round: &Round, tell: impl Fn(&str)) -> Figures {
             }
         }
     }
-    watch.during("the end");
+    // From here on nobody publishes any more.
+    figures.stall = watch.stall();
+    drop(watch);
     let book = recorder.stop().await;
     let began = Instant::now();
     let verdict = judge::judge(&world.stack, &book, &world.poison, &world.databases).await;
     tell(&format!("judged {} events in {:.1} s", verdict.events, began.elapsed().as_secs_f64()));
-    figures.stall = watch.stall();
-    drop(watch);
     world.stack.stop().await;
     figures.add(Figures {
         acknowledged: book.acknowledged.len() as u64,

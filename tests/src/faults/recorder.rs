@@ -224,3 +224,52 @@ async fn publishing(publisher: Publisher, stream: Arc<Mutex<Stream>>, stop: Arc<
         tokio::time::sleep(PACE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, has_retry_after: bool, body: Value) -> (Book, usize) {
+        let mut book = Book::default();
+        let events = vec![json!({"source": "s", "id": "a"}), json!({"source": "s", "id": "b"})];
+        let status = StatusCode::from_u16(status).expect("a status");
+        let left = note(&mut book, events, status, has_retry_after, &body).len();
+        (book, left)
+    }
+
+    fn results(statuses: [&str; 2]) -> Value {
+        json!({"position": Position::new(Uuid::nil(), Offsets::from([(0, 3)])).token(),
+               "results": [{"id": "a", "status": statuses[0]}, {"id": "b", "status": statuses[1]}]})
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_noted_and_what_was_not_is_left() {
+        for (status, statuses, acknowledged, rejected, left) in [
+            (200, ["accepted", "accepted"], 2, 0, 0),
+            (207, ["accepted", "rejected"], 1, 1, 0),
+            (503, ["accepted", "retry"], 1, 0, 1),
+            (429, ["retry", "retry"], 0, 0, 2),
+        ] {
+            let (book, still) = told(status, true, results(statuses));
+            let counts = (book.acknowledged.len(), book.rejected, still);
+            assert_eq!(counts, (acknowledged, rejected, left), "{status} {statuses:?}");
+            assert_eq!(book.complaints, Vec::<String>::new());
+            assert_eq!(book.ends.get(&0), (acknowledged > 0).then_some(&3));
+        }
+        let (book, left) = told(503, true, json!({"detail": "not now"}));
+        assert_eq!((left, book.refused, book.complaints.len()), (2, 1, 0), "a refusal as a whole");
+    }
+
+    #[test]
+    fn answers_that_should_not_be_are_complained_of() {
+        for (status, has_retry_after, body) in [
+            (429, false, results(["retry", "retry"])),
+            (200, true, results(["accepted", "retry"])),
+            (500, true, json!({})),
+            (200, true, json!({"results": results(["accepted", "accepted"])["results"]})),
+        ] {
+            let (book, _) = told(status, has_retry_after, body.clone());
+            assert!(!book.complaints.is_empty(), "{status} {body}");
+        }
+    }
+}
