@@ -1,6 +1,5 @@
-//! The fault bar, a short round: everything that can go wrong does, once, while events come in; nothing acknowledged is
-//! lost, nothing is counted twice, and every table is what an independent fold of the log comes to. `make faults` is the
-//! long one.
+//! The fault bar, one round: everything that can go wrong does, once, while events come in; nothing acknowledged is lost,
+//! nothing is counted twice, and every table is what an independent fold of the log comes to. `make faults` goes on.
 
 use system_tests::faults::{Fault, Round, run};
 
@@ -8,8 +7,8 @@ use system_tests::faults::{Fault, Round, run};
 const SEED: u64 = 1;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_round() {
-    let round = Round { seed: SEED, faults: Fault::short() };
+async fn one_round() {
+    let round = Round { seed: SEED, faults: Fault::all() };
     let figures = Box::pin(run(&round, |line| println!("{line}"))).await;
     println!("{figures}");
     assert!(figures.is_clean(), "seed {SEED}:\n{figures}");

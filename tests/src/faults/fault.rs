@@ -64,11 +64,6 @@ const BATCH: [Step; 9] = [
 ];
 
 impl Fault {
-    /// Each fault once, but for those that take long.
-    pub fn short() -> Vec<Self> {
-        Self::all().into_iter().filter(|fault| !matches!(fault, Self::KillUp)).collect()
-    }
-
     /// Each fault once.
     pub fn all() -> Vec<Self> {
         let mut all: Vec<Self> = processes::VICTIMS.into_iter().map(Self::Kill).collect();
