@@ -8,6 +8,8 @@ SHELL := /bin/bash
 UP ?=
 # make run DEMO=0: without the demo company
 DEMO ?= 1
+# Arguments for the fault bar: make faults FAULTS="--minutes 30 --seed 7"
+FAULTS ?=
 # Arguments for the test programs, such as a part of the tests' names: make test T="convergence"
 T ?=
 
@@ -16,7 +18,7 @@ CARGO_BUILD := cargo build --workspace --locked
 CARGO_TEST := cargo test --workspace --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test check bench proto ci tools testtools stack
+.PHONY: help run test check bench faults proto ci tools testtools stack
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -44,6 +46,10 @@ bench: tools ## benchmarks, each beside a limit measured in the same run
 	@$(CARGO_BUILD) --release --bins
 	@$(TARGET)/release/local-stack fetch
 	@$(TARGET)/release/bench
+
+faults: tools stack ## the fault bar: rounds of everything that can go wrong, on a fresh stack each, judged
+	@echo "make: injecting faults"
+	@$(TARGET)/debug/faults $(FAULTS)
 
 proto: tools ## check the contract against the last release and renew its golden bytes
 	@$(CARGO_BUILD) --examples

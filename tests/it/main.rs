@@ -4,6 +4,7 @@ mod bad_input;
 mod bi_tools;
 mod convergence;
 mod demo;
+mod fault_bar;
 mod faults;
 mod forwarding;
 mod identity;

@@ -23,11 +23,16 @@ pub const START: i64 = 1_772_323_200_000_000;
 
 /// A history of about `events` events. Copies and voids are among them.
 pub fn history(seed: u64, events: usize) -> Vec<Recorded> {
+    told(seed, events).into_iter().map(|(event, received_at)| recorded(&event, received_at)).collect()
+}
+
+/// The same as CloudEvents, each with the time of its receipt, microseconds UTC.
+pub fn told(seed: u64, events: usize) -> Vec<(Value, i64)> {
     let mut teller = Teller { rng: StdRng::seed_from_u64(seed), told: Vec::new(), clock: START };
     for n in 0..events {
         teller.tell(n);
     }
-    teller.told.into_iter().map(|(event, received_at)| recorded(&event, received_at)).collect()
+    teller.told
 }
 
 /// What a collector would append for this CloudEvent.

@@ -3,6 +3,7 @@
 //! | module | responsibility |
 //! |---|---|
 //! | [`compare`] | a model's tables held against the oracle, row by row |
+//! | [`faults`] | the fault bar: what is done to a running stack, a record of what it acknowledged, and a judge |
 //! | [`history`] | random histories from a seed |
 //! | [`load`] | a load that knows what was acknowledged, and the check that each is there exactly once |
 //! | [`oracle`] | the read models computed naively from the whole set, to hold the projectors against |
@@ -10,6 +11,7 @@
 //! | [`stack`] | the whole product as its users start it, spoken to over HTTP, killed piece by piece |
 
 pub mod compare;
+pub mod faults;
 pub mod history;
 pub mod load;
 pub mod oracle;

@@ -138,7 +138,7 @@ fn accepted(answer: &Value) -> Vec<String> {
 }
 
 /// Something that happened to one of 200 customers.
-fn event(rng: &mut StdRng, id: &str) -> Value {
+pub(crate) fn event(rng: &mut StdRng, id: &str) -> Value {
     let customer = rng.random_range(0..200);
     let mut event = json!({"specversion": "1.0", "source": "load", "id": id,
                            "time": domain::time::format(crate::history::START + rng.random_range(0..86_400) * 1_000_000)});

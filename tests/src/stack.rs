@@ -157,13 +157,18 @@ impl Stack {
 
     /// Runs the `rapport` binary against this stack.
     pub fn rapport(&self, arguments: &[&str]) -> std::process::Output {
-        command(binary())
+        self.rapport_command(arguments).output().expect("the rapport binary runs")
+    }
+
+    /// The `rapport` binary, about to run against this stack.
+    pub fn rapport_command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(binary());
+        command
             .args(arguments)
             .env("RAPPORT_PORT_BASE", self.base.to_string())
             .env("RAPPORT_DATA_DIR", self.data.path())
-            .current_dir(self.data.path())
-            .output()
-            .expect("the rapport binary runs")
+            .current_dir(self.data.path());
+        command
     }
 
     /// The process id in a pid file of `up`: `kafka`, `postgres`, `collector` ...
@@ -256,7 +261,7 @@ impl Stack {
     pub async fn said(&self, what: &str, nth: usize, end: &str) -> String {
         let deadline = Instant::now() + SAID_TIMEOUT;
         loop {
-            let log = std::fs::read_to_string(self.data.path().join("up.log")).unwrap_or_default();
+            let log = self.log();
             let rest = log.match_indices(what).nth(nth - 1).map(|(at, _)| &log[at + what.len()..]);
             if let Some((said, _)) = rest.and_then(|rest| rest.split_once(end)) {
                 return said.to_owned();
@@ -270,8 +275,13 @@ impl Stack {
         }
     }
 
+    /// All that `up` and what it started have said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("up.log")).unwrap_or_default()
+    }
+
     fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(self.data.path().join("up.log")).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
@@ -316,13 +326,14 @@ impl Drop for Ended {
     }
 }
 
-/// The binary that the same build made, beside the test.
+/// The binary that the same build made, beside the test or the directory of tests.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let directory = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-    let binary = directory.join("rapport");
-    assert!(binary.exists(), "{} is missing: run `cargo build --workspace` (or `make test`) first", binary.display());
-    binary
+    let program = std::env::current_exe().expect("a running test has a path");
+    // target/<profile>/<program> or target/<profile>/deps/<test>.
+    let mut beside = program.ancestors().skip(1).take(2).map(|directory| directory.join("rapport"));
+    beside.find(|binary| binary.is_file()).unwrap_or_else(|| {
+        panic!("there is no rapport beside {}: run `cargo build --workspace` (or `make test`) first", program.display())
+    })
 }
 
 /// A command without the settings of whoever runs the tests: a Kafka named in them would be written to. Its working

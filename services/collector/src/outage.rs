@@ -1,7 +1,11 @@
-//! Whether Kafka confirms records, as publishing finds out: told in the log once each way, and to readiness.
+//! Whether Kafka confirms records, as publishing finds out: told in the log once each way, and to readiness. And whether what
+//! it confirms is still the log.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,10 +15,15 @@ use tokio::time::Instant;
 /// nothing, and what is sent is all that can show that Kafka confirms again.
 const HELD_AGAINST: Duration = Duration::from_secs(30);
 
+/// Why nothing is appended any more.
+const ANOTHER_LOG: &str = "the topic holds another log now (it was deleted and created again), or has lost records that were \
+     acknowledged: restore it, or start the collector again to go on with what is there";
+
 /// What is known of an outage. One a collector.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     now: Mutex<Option<Failing>>,
+    is_another_log: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -45,11 +54,27 @@ impl Outage {
         }
     }
 
+    /// The topic is not the log that was opened. Nothing that would be confirmed from here on could ever be read as a part of
+    /// it, so this lasts as long as the process.
+    pub(crate) fn is_another_log(&self) {
+        if !self.is_another_log.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason = ANOTHER_LOG, "nothing is appended any more; publishers are told to send again");
+        }
+    }
+
+    /// Whether what is appended goes into the log that was opened, as far as is known.
+    pub(crate) fn is_own_log(&self) -> bool {
+        !self.is_another_log.load(Ordering::Relaxed)
+    }
+
     /// Whether records are confirmed, as far as is known.
     ///
     /// # Errors
     /// Why not.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if !self.is_own_log() {
+            return Err(ANOTHER_LOG.to_owned());
+        }
         match &*self.lock() {
             Some(failing) if failing.last.elapsed() < HELD_AGAINST => {
                 Err(format!("records are not confirmed: {}", failing.reason))
@@ -85,5 +110,14 @@ mod tests {
         assert_eq!(outage.check(), Ok(()));
         outage.failed("still too late".into());
         assert_eq!(outage.check(), Err("records are not confirmed: too late".into()));
+    }
+
+    #[test]
+    fn another_log_does_not_pass() {
+        let outage = Outage::default();
+        assert!(outage.is_own_log());
+        outage.is_another_log();
+        outage.confirmed();
+        assert_eq!((outage.is_own_log(), outage.check()), (false, Err(ANOTHER_LOG.to_owned())));
     }
 }

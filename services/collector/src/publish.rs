@@ -1,15 +1,14 @@
 //! From the texts of a request's events to what became of each: judged, appended, rejected ones kept.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use domain::{Position, position::Offsets, time};
-use event_log::{AppendError, Appender, NewRecord, Topic};
+use event_log::{AppendError, Appender, Log, NewRecord, Topic};
 use service_kit::messaging;
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use crate::{
     answer::{EventResult, Outcome, Receipt, RetryBecause},
@@ -29,10 +28,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Publisher {
     pub(crate) judge: Judge,
     pub(crate) appender: Appender,
-    pub(crate) log_id: Uuid,
-    /// What the log's two topics are called.
-    pub(crate) topic: String,
-    pub(crate) rejected_topic: String,
+    pub(crate) log: Log,
     /// How far the log had come when the collector started, and what it had acknowledged since: partition -> next
     /// offset. Every answer's position covers it, so that the last of several publishes stands for all of them, in
     /// whichever partitions they lie.
@@ -126,9 +122,32 @@ impl Publisher {
         receipt
     }
 
+    fn acknowledged(&self) -> MutexGuard<'_, Offsets> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether records that Kafka has confirmed stand in the log that was opened, and not in a topic that was created since
+    /// under its name: nobody would ever read them as a part of it. `known`: how far the log had come before. A new record
+    /// that stands before that is not in it, or others have been lost. The first one of a partition has nothing to be told
+    /// by; for it the topic is asked.
+    async fn is_in_the_log(&self, known: &Offsets, appended: &Appended) -> bool {
+        let before = |partition: &i32| known.get(partition).copied().unwrap_or_default();
+        let mut confirmed = appended.iter().flatten();
+        if confirmed.clone().any(|(partition, offset)| *offset < before(partition)) {
+            self.outage.is_another_log();
+        } else if confirmed.any(|(partition, _)| before(partition) == 0) {
+            match self.log.is_still_itself().await {
+                Ok(true) => {}
+                Ok(false) => self.outage.is_another_log(),
+                Err(_) => return false,
+            }
+        }
+        self.outage.is_own_log()
+    }
+
     /// Notes what was appended, and widens the position to everything acknowledged so far.
     fn cover(&self, position: &mut Position) {
-        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acknowledged = self.acknowledged();
         for (partition, next) in &position.next {
             let known = acknowledged.entry(*partition).or_insert(*next);
             *known = (*known).max(*next);
@@ -145,11 +164,16 @@ impl Publisher {
         deadline: Instant,
         failures: &mut Failures,
     ) -> Position {
-        let mut position = Position::new(self.log_id, Default::default());
+        let mut position = Position::new(self.log.log_id(), Default::default());
         if records.is_empty() {
             return position;
         }
-        let mut appended = self.append(Topic::Log, records, deadline).await.into_iter();
+        let known = self.acknowledged().clone();
+        let mut appended = self.append(Topic::Log, records, deadline).await;
+        if !timeout_at(deadline, self.is_in_the_log(&known, &appended)).await.unwrap_or(false) {
+            appended.clear();
+        }
+        let mut appended = appended.into_iter();
         for (result, event) in receipt.results.iter_mut().zip(&sent.events) {
             if !matches!(result.outcome, Outcome::Accepted) {
                 continue;
@@ -199,14 +223,14 @@ impl Publisher {
 
     /// Appends, or gives up at the deadline: then nothing is known of any, and all are to be sent again.
     async fn append(&self, topic: Topic, records: Vec<NewRecord>, deadline: Instant) -> Appended {
+        if !self.outage.is_own_log() {
+            return Appended::new();
+        }
         let (started, handed) = (Instant::now(), records.len());
         let appended = timeout_at(deadline, self.appender.append(topic, records)).await.unwrap_or_default();
         let took = started.elapsed();
         metrics::histogram!(APPEND_SECONDS).record(took);
-        let name = match topic {
-            Topic::Log => &self.topic,
-            Topic::Rejected => &self.rejected_topic,
-        };
+        let name = self.log.topic(topic);
         let answered = appended.iter().map(|result| match result {
             Ok((partition, _)) => Ok(*partition),
             Err(error) => Err(error.name()),

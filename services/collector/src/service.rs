@@ -23,6 +23,8 @@ const KAFKA: &str = "kafka";
 
 /// How often Kafka is asked whether it can take records.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How many such questions there are for one whether the topic still holds the log.
+const IDENTITY_EVERY: u32 = 5;
 /// How long one such question may take.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -227,9 +229,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Opti
                 event_bytes_max: limits.event_bytes_max,
             },
             appender: appender.clone(),
-            log_id: log.log_id(),
-            topic: log.topic(Topic::Log).to_owned(),
-            rejected_topic: log.topic(Topic::Rejected).to_owned(),
+            log: log.clone(),
             publish_timeout: options.publish_timeout,
             acknowledged: Mutex::new(ends),
             outage: Arc::clone(&outage),
@@ -244,7 +244,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Opti
         request_events_max: limits.request_events_max,
         clock: options.clock,
     };
-    let watching = watch_kafka(appender.clone(), outage, health.clone());
+    let watching = watch_kafka(appender.clone(), log.clone(), outage, health.clone());
     tasks.spawn(discard(ending.clone().run_until_cancelled_owned(watching)));
     tasks.spawn(discard(service_kit::serve(listener, routes::router(Arc::new(app)), serving, ending.clone())));
     tracing::info!(%addr, log_id = %log.log_id(), partitions = log.partitions(), "collector listens");
@@ -288,8 +288,11 @@ impl Handle {
 
 /// Asks Kafka again and again whether it takes records, and publishing whether it confirms them: a cluster may answer
 /// every question and yet write nothing.
-async fn watch_kafka(appender: Appender, outage: Arc<Outage>, health: Health) {
-    loop {
+async fn watch_kafka(appender: Appender, log: Log, outage: Arc<Outage>, health: Health) {
+    for round in 0u32.. {
+        if round.is_multiple_of(IDENTITY_EVERY) && matches!(log.is_still_itself().await, Ok(false)) {
+            outage.is_another_log();
+        }
         let answers = appender.ready(READINESS_TIMEOUT).await;
         match outage.check().and(answers) {
             Ok(()) => health.holds(KAFKA),

@@ -1,6 +1,7 @@
 //! A batch, step by step.
 
 use domain::Interaction;
+use projection::failpoint::{Step, reach};
 use projection::{ApplyError, Batch, BatchTx, Event, Mode};
 use sqlx::PgConnection;
 
@@ -53,6 +54,7 @@ async fn append(
 ) -> Result<(), sqlx::Error> {
     let entries = entries(model, connection, &sorted.fresh).await?;
     timeline::write(connection, &entries).await?;
+    reach(Step::AfterFacts);
     copies::note_arrivals(connection, &sorted.arrivals).await?;
     let listed = sorted.listed.iter().map(|copy| &copy.interaction);
     timeline::note_taken_back(connection, model, listed.chain(timeline::voided(&entries))).await?;
@@ -61,6 +63,7 @@ async fn append(
     listing.write(connection).await?;
     let effects: Vec<&Effects<'_>> = entries.iter().filter(|e| !e.voided).map(|e| &e.effects).collect();
     registers::write(connection, &effects, mode).await?;
+    reach(Step::AfterEntities);
     graph::write(model, connection, identity_lock, &effects, Dirty::default()).await
 }
 

@@ -48,6 +48,8 @@ fn is_of_session(event: &Interaction) -> bool {
 /// Something in a cart: how much of it, in units of 10^-9, and what that is worth.
 struct Item {
     sku: String,
+    name: Option<String>,
+    category: Option<String>,
     nanos: i128,
     worth: Option<i128>,
     set_by: Uuid,
@@ -119,7 +121,8 @@ fn cart(facts: &[&Interaction], (named_by, id): &(&str, String), acts: &[&Intera
         rows.push(
             "cart_lines",
             &json!({
-                "cart_id": id, "named_by": named_by, "line_no": n + 1, "sku": item.sku, "quantity": plain(item.nanos),
+                "cart_id": id, "named_by": named_by, "line_no": n + 1, "sku": item.sku, "name": item.name,
+                "category": item.category, "quantity": plain(item.nanos),
                 "currency": currency, "value": decimal(worth, currency), "value_minor": worth.map(|w| w.to_string()),
                 "set_by": item.set_by,
             }),
@@ -146,15 +149,18 @@ impl Contents<'_> {
             let before = place.map(|place| self.items.remove(place));
             match (op, before) {
                 ("removed", None) => {}
-                ("removed", Some(Item { nanos: all, worth, .. })) => {
-                    let rest = all - nanos;
-                    let worth = worth.map(|worth| money::divide_half_away(worth * rest, all));
-                    self.items.push(Item { sku, nanos: rest, worth, set_by: by });
+                ("removed", Some(item)) => {
+                    let rest = item.nanos - nanos;
+                    let worth = item.worth.map(|worth| money::divide_half_away(worth * rest, item.nanos));
+                    self.items.push(Item { nanos: rest, worth, set_by: by, ..item });
                 }
                 (_, before) => {
-                    let (had, worth) = before.map_or((0, Some(0)), |item| (item.nanos, item.worth));
-                    let worth = worth.zip(self.worth(line)).map(|(a, b)| a + b);
-                    self.items.push(Item { sku, nanos: had + nanos, worth, set_by: by });
+                    let nothing = Item { sku, name: None, category: None, nanos: 0, worth: Some(0), set_by: by };
+                    let had = before.unwrap_or(nothing);
+                    let worth = had.worth.zip(self.worth(line)).map(|(a, b)| a + b);
+                    let (name, category) = (line.name.clone().or(had.name), line.category.clone().or(had.category));
+                    let nanos = had.nanos + nanos;
+                    self.items.push(Item { sku: had.sku, name, category, nanos, worth, set_by: by });
                 }
             }
             self.items.retain(|i| i.nanos > 0);

@@ -43,6 +43,7 @@ use crate::{
     batch::Batch,
     copy::{CopyBuffer, copy_in},
     facts,
+    failpoint::{Step, reach},
     model::{ApplyError, BatchTx, Event, Mode},
 };
 
@@ -394,6 +395,7 @@ async fn lock<'e>(connection: &mut PgConnection, entities: &[&'e Entity]) -> Res
         let (kinds, keys) = columns(&old);
         sqlx::query(LOCK).bind(kinds).bind(keys).execute(connection).await?;
     }
+    reach(Step::AfterEntities);
     Ok(old)
 }
 
@@ -537,6 +539,7 @@ async fn write_facts<B: Bounded>(
         put_fact::<B>(event, is_voided(event), &mut buffer);
     }
     copy_in(connection, &copy_facts::<B>(), buffer).await?;
+    reach(Step::AfterFacts);
     Ok(())
 }
 

@@ -4,6 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::failpoint::{Step, reach};
+
 /// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
 /// Days from 1970 to 2000.
@@ -244,5 +246,6 @@ pub async fn copy_in(connection: &mut PgConnection, statement: &str, buffer: Cop
             };
         }
     }
+    reach(Step::InCopy);
     copy.finish().await
 }

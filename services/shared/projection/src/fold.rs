@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::checkpoint::{self, Held};
 use crate::database::{Class, classify};
 use crate::dead_letters;
+use crate::failpoint::{Step, reach};
 use crate::generation::Generation;
 use crate::metrics::{Figures, Retry};
 use crate::model::{ApplyError, BatchTx, Mode, ReadModel};
@@ -267,12 +268,15 @@ impl Folder {
             g.schema, g.lock_key
         );
         let (begin, end) = if self.is_within { (SAVEPOINT, RELEASE) } else { (begin.as_str(), "COMMIT") };
+        reach(Step::BeforeBegin);
         sqlx::raw_sql(begin).execute(&mut *connection).await?;
+        reach(Step::AfterLock);
         let began = Instant::now();
         if !unit.batch.is_empty() {
             let mut cx = BatchTx::new(connection, g.lock_key);
             model.apply(&mut cx, &unit.batch, mode).await.map_err(AttemptError::Apply)?;
         }
+        reach(Step::AfterDerive);
         if !unit.aside.is_empty() && !self.is_scratch {
             dead_letters::insert(connection, g, &self.fold, &unit.aside).await?;
         }
@@ -283,8 +287,10 @@ impl Folder {
                 return Err(AttemptError::Fold(FoldError::Fenced));
             }
         }
+        reach(Step::AfterCheckpoint);
         let folded = Instant::now();
         sqlx::raw_sql(end).execute(&mut *connection).await?;
+        reach(Step::AfterCommit);
         Ok(Took { fold: folded - began, commit: folded.elapsed() })
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::checkpoint::Partition;
+use crate::failpoint::{Step, reach};
 use crate::generation::Generation;
 
 /// How long a predecessor's session may take to end before its partitions are left for the next look.
@@ -176,6 +177,7 @@ impl Leases {
         .bind(g.number)
         .execute(&mut *tx)
         .await?;
+        reach(Step::Taking);
         tx.commit().await?;
         let since = Instant::now();
         let taken = rows.into_iter().map(|(partition, epoch, next, offset, hash, last_received_at)| {

@@ -31,6 +31,7 @@
 //! | `moments` | what was committed at which time |
 //! | [`digest`] | one digest a view and one for the model |
 //! | [`direct`] | folding events without a log: property tests, oracles |
+//! | [`failpoint`] | steps at which a test has a process kill or stop itself |
 //! | [`database`] | connections, and what PostgreSQL's errors ask of us |
 
 mod attend;
@@ -47,6 +48,7 @@ mod dead_letters;
 pub mod digest;
 pub mod direct;
 pub mod facts;
+pub mod failpoint;
 mod feed;
 mod fold;
 pub mod generation;

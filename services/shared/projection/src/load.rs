@@ -32,6 +32,7 @@ use crate::attend::Standing;
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
 use crate::database::{self, Class, classify};
+use crate::failpoint::{Step, reach};
 use crate::feed::Feed;
 use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation};
@@ -270,6 +271,7 @@ pub(crate) async fn load<M: ReadModel>(
     if !begin(connection, generation).await? {
         return Ok(None);
     }
+    reach(Step::LoadBegun);
     let name = model.name();
     tracing::info!(model = name, "loading the log from its beginning");
     let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
@@ -281,6 +283,7 @@ pub(crate) async fn load<M: ReadModel>(
         match piece? {
             Piece::Rows { rows, events } => {
                 copy(connection, rows).await?;
+                reach(Step::LoadCopied);
                 if told.elapsed() > TELL_PAUSE {
                     told = Instant::now();
                     let rate = events as f64 / began.elapsed().as_secs_f64();
@@ -387,6 +390,7 @@ pub(crate) async fn finish<M: ReadModel>(
     {
         return Err(FoldError::Fenced.into());
     }
+    reach(Step::LoadBeforeCommit);
     sqlx::raw_sql("COMMIT").execute(connection).await?;
     Ok(Loaded { events, aside, advances })
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::backbone::lock_setup;
 use crate::database::{Class, classify};
+use crate::failpoint::{Step, reach};
 use crate::generation::{self, Generation, State, Views};
 use crate::model::ReadModel;
 
@@ -181,7 +182,12 @@ async fn attempt(
 ) -> Result<Tried, SwapError> {
     let mut tx = connection.begin().await?;
     let tried = match attempt_within(&mut tx, g, views, outgoing, lock_ms).await {
-        Ok(Tried::Swapped) => tx.commit().await.map(|()| Tried::Swapped),
+        Ok(Tried::Swapped) => {
+            reach(Step::SwapBeforeCommit);
+            let committed = tx.commit().await;
+            reach(Step::SwapAfterCommit);
+            committed.map(|()| Tried::Swapped)
+        }
         Ok(tried) => tx.rollback().await.map(|()| tried),
         Err(error) => {
             tx.rollback().await?;

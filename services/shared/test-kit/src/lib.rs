@@ -1,4 +1,4 @@
-//! What tests stand on: a real Kafka and a real PostgreSQL, and small events to send.
+//! What tests stand on: a real Kafka and a real PostgreSQL, a wire to cut between them and a worker, and small events to send.
 //!
 //! The servers are started once a test process, on free ports, without flushing to disk, and end
 //! with it. Every call gets a database and a topic prefix of its own, so tests run in parallel.
@@ -9,6 +9,8 @@
 
 mod backbone;
 mod event;
+mod wire;
 
 pub use backbone::{Backbone, backbone, kafka, postgres, stack_dir};
 pub use event::{BASE_TIME, Event};
+pub use wire::Wire;

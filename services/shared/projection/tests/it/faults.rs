@@ -1,109 +1,29 @@
 //! What goes wrong: frozen and cut connections, workers that vanish, topics that are not what they were.
 
-#![expect(clippy::disallowed_methods, reason = "a wire lives as long as the test that cuts it")]
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use projection::{Projector, ProjectorError, ProjectorOptions};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use test_kit::Wire;
 
 use crate::setup::{Stage, WAIT};
 use crate::toy::Toy;
 
-const OPEN: u8 = 0;
-const FROZEN: u8 = 1;
-const CUT_COMMITS: u8 = 2;
-const FREEZE_WHO_TAKES: u8 = 3;
-
-/// Between a worker and PostgreSQL. It can freeze, at once or in the middle of taking partitions, and it can cut a connection between a COMMIT and its answer.
-#[derive(Clone, Default)]
-struct Wire {
-    mode: Arc<AtomicU8>,
-    cuts_left: Arc<AtomicU32>,
-}
-
-impl Wire {
-    /// Listens; returns the address of the database through it.
-    async fn open(&self, database_url: &str) -> String {
-        let address = database_url.split("://").nth(1).expect("a URL").rsplit('@').next().expect("a host");
-        let target = address.split('/').next().expect("a host").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
-        let wire = self.clone();
-        let url = database_url.replace(&target, &format!("127.0.0.1:{port}"));
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (wire, target) = (wire.clone(), target.clone());
-                tokio::spawn(async move {
-                    if let Ok(server) = TcpStream::connect(target).await {
-                        wire.carry(client, server).await;
-                    }
-                });
-            }
-        });
-        url
-    }
-
-    async fn carry(&self, client: TcpStream, server: TcpStream) {
-        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
-            (client.into_split(), server.into_split());
-        let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-        loop {
-            tokio::select! {
-                n = from_client.read(&mut up) => {
-                    let Ok(n @ 1..) = n else { return };
-                    // The leases are locked by then, and their predecessors' sessions about to be ended.
-                    let takes = || up[..n].windows(13).any(|w| w == b"WITH sessions");
-                    if self.mode.load(Ordering::SeqCst) == FREEZE_WHO_TAKES && takes() {
-                        self.set(FROZEN);
-                    }
-                    self.thaw().await;
-                    let commit = up[..n].windows(7).any(|w| w == b"COMMIT\0");
-                    if to_server.write_all(&up[..n]).await.is_err() { return }
-                    if commit && self.mode.load(Ordering::SeqCst) == CUT_COMMITS
-                        && self.cuts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-                        // The server commits; the answer is lost.
-                        let _ = from_server.read(&mut down).await;
-                        return;
-                    }
-                }
-                n = from_server.read(&mut down) => {
-                    let Ok(n @ 1..) = n else { return };
-                    self.thaw().await;
-                    if to_client.write_all(&down[..n]).await.is_err() { return }
-                }
-            }
-        }
-    }
-
-    async fn thaw(&self) {
-        while self.mode.load(Ordering::SeqCst) == FROZEN {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn set(&self, mode: u8) {
-        self.mode.store(mode, Ordering::SeqCst);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes() {
     let mut stage = Stage::new().await;
-    let wire = Wire::default();
-    let through = wire.open(&stage.backbone.database_url).await;
+    let wire = Wire::open(&stage.backbone.database_url).await;
+    let through = wire.database_url();
     stage.send("e", 0..500, "a").await;
     let frozen = stage.start(ProjectorOptions { database_url: through, batch_events_max: 50, ..stage.options() }).await;
     stage.folded().await;
     stage.send("e", 500..3000, "a").await;
-    wire.set(FROZEN);
+    wire.freeze();
     let other = stage.start(stage.options()).await;
     stage.folded().await;
     stage.holds(3000).await;
-    wire.set(OPEN);
+    wire.thaw();
     stage.send("e", 2000..4000, "a").await;
     stage.folded().await;
     stage.leases_become(|l| l.keys().all(Option::is_some) && l.values().copied().collect::<Vec<_>>() == [3, 3]).await;
@@ -117,13 +37,13 @@ async fn a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_frozen_while_it_takes_partitions_holds_nobody_up() {
     let mut stage = Stage::new().await;
-    let wire = Wire::default();
-    let through = wire.open(&stage.backbone.database_url).await;
+    let wire = Wire::open(&stage.backbone.database_url).await;
+    let through = wire.database_url();
     stage.send("e", 0..500, "a").await;
-    wire.set(FREEZE_WHO_TAKES);
+    wire.freeze_who_takes();
     let frozen = stage.start(ProjectorOptions { database_url: through, ..stage.options() }).await;
     let freezing = async {
-        while wire.mode.load(Ordering::SeqCst) != FROZEN {
+        while !wire.is_frozen() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -131,7 +51,7 @@ async fn a_worker_frozen_while_it_takes_partitions_holds_nobody_up() {
     let other = stage.start(stage.options()).await;
     stage.folded().await;
     stage.holds(500).await;
-    wire.set(OPEN);
+    wire.thaw();
     stage.send("e", 500..700, "a").await;
     stage.folded().await;
     stage.holds(700).await;
@@ -142,18 +62,17 @@ async fn a_worker_frozen_while_it_takes_partitions_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_counts_once() {
     let mut stage = Stage::new().await;
-    let wire = Wire::default();
-    let through = wire.open(&stage.backbone.database_url).await;
+    let wire = Wire::open(&stage.backbone.database_url).await;
+    let through = wire.database_url();
     let options = ProjectorOptions { database_url: through, batch_events_max: 100, ..stage.options() };
     let projector = stage.start(options).await;
     stage.send("e", 0..100, "a").await;
     stage.folded().await;
-    wire.cuts_left.store(5, Ordering::SeqCst);
-    wire.set(CUT_COMMITS);
+    wire.cut_commits(5);
     stage.send("e", 100..3000, "a").await;
     stage.folded().await;
     stage.holds(3000).await;
-    assert_eq!(wire.cuts_left.load(Ordering::SeqCst), 0, "commits were cut off");
+    assert_eq!(wire.cuts_left(), 0, "commits were cut off");
     projector.stop(WAIT).await.expect("it stops");
 }
 

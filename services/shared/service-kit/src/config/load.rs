@@ -14,7 +14,7 @@ const VARIABLE_PREFIX: &str = "RAPPORT_";
 const FILE_SUFFIX: &str = "_FILE";
 
 /// Variables that are ours without being settings.
-const OTHER_VARIABLES: &[&str] = &["RAPPORT_CONFIG", "RAPPORT_STACK_DIR"];
+const OTHER_VARIABLES: &[&str] = &["RAPPORT_CONFIG", "RAPPORT_STACK_DIR", "RAPPORT_FAIL_POINT"];
 
 /// The settings that say where on this machine the services are.
 const PLACES: [&str; 2] = ["bind", "port_base"];
