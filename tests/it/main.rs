@@ -6,6 +6,7 @@ mod convergence;
 mod demo;
 mod faults;
 mod forwarding;
+mod fuzz;
 mod identity;
 mod importing;
 mod loading;

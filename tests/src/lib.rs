@@ -3,6 +3,7 @@
 //! | module | responsibility |
 //! |---|---|
 //! | [`compare`] | a model's tables held against the oracle, row by row |
+//! | [`fuzz`] | every parser that meets outside bytes, and bytes for them |
 //! | [`history`] | random histories from a seed |
 //! | [`load`] | a load that knows what was acknowledged, and the check that each is there exactly once |
 //! | [`oracle`] | the read models computed naively from the whole set, to hold the projectors against |
@@ -10,6 +11,7 @@
 //! | [`stack`] | the whole product as its users start it, spoken to over HTTP, killed piece by piece |
 
 pub mod compare;
+pub mod fuzz;
 pub mod history;
 pub mod load;
 pub mod oracle;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use event_log::{ClusterState, Log, LogError, Topic, TopicState, inspect};
+use event_log::{Log, LogError, Topic, TopicState, inspect};
 use service_kit::Config;
 
 use super::Check;
@@ -31,7 +31,10 @@ pub(super) async fn checks(config: &Config) -> Outcome<Vec<Check>> {
     let wanted = usize::try_from(options.partitions).unwrap_or(0);
     for (topic, name) in [(Topic::Log, &options.topic), (Topic::Rejected, &options.rejected_topic)] {
         checks.extend(match state.topics.iter().find(|t| t.topic == topic) {
-            Some(found) => of_topic(found, &state, own, (topic == Topic::Log).then_some(wanted)),
+            Some(found) => {
+                let place = Place { brokers: &options.brokers, count: state.brokers, own };
+                of_topic(found, &place, (topic == Topic::Log).then_some(wanted))
+            }
             None => vec![missing(name)],
         });
     }
@@ -69,8 +72,18 @@ fn is_a_log(opened: Result<Log, LogError>) -> Check {
     }
 }
 
+/// The cluster that a topic is in.
+struct Place<'a> {
+    /// Where it answers, as commands are told it.
+    brokers: &'a str,
+    /// How many brokers it has.
+    count: usize,
+    /// It is the local one of this machine.
+    own: bool,
+}
+
 /// `partitions`: what the setting says, where it says it of this topic.
-fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: Option<usize>) -> Vec<Check> {
+fn of_topic(topic: &TopicState, place: &Place<'_>, partitions: Option<usize>) -> Vec<Check> {
     let name = format!("topic {}", topic.name);
     let mut checks = Vec::new();
     let mut finding = |what: &str, found: String, reason: &str, remedy: String| {
@@ -92,7 +105,7 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
             "start the broker that is missing, and wait until it has caught up".to_owned(),
         );
     }
-    if topic.replicas < 2 && (!own || cluster.brokers > 1) {
+    if topic.replicas < 2 && (!place.own || place.count > 1) {
         finding(
             "copies",
             "there is one copy of each partition".to_owned(),
@@ -112,7 +125,7 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
         );
     }
     match &topic.settings {
-        Some(settings) => checks.extend(of_settings(topic, settings)),
+        Some(settings) => checks.extend(of_settings(topic, settings, place.brokers)),
         None => checks.push(Check::unreachable(
             format!("{name}, settings"),
             "the cluster does not tell them",
@@ -132,11 +145,14 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
     checks
 }
 
-fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>) -> Vec<Check> {
+fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>, brokers: &str) -> Vec<Check> {
     let name = &topic.name;
     let of = |setting: &str| settings.get(setting).map_or("unknown", String::as_str);
     let alter = |setting: &str, value: &str| {
-        format!("kafka-configs --alter --entity-type topics --entity-name {name} --add-config {setting}={value}")
+        format!(
+            "kafka-configs --bootstrap-server {brokers} --alter --entity-type topics --entity-name {name} \
+             --add-config {setting}={value}"
+        )
     };
     let mut checks = Vec::new();
     let mut finding = |setting: &str, wanted: &str, reason: &str| {
@@ -161,6 +177,15 @@ fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>) -> Vec<C
     }
     if in_sync > topic.replicas {
         finding("min.insync.replicas", "1", "there are fewer copies than that: no event is ever acknowledged");
+    }
+    if of("unclean.leader.election.enable") == "true" {
+        let reason = "a copy that lacks acknowledged events may be made the one that counts, and they are lost";
+        finding("unclean.leader.election.enable", "false", reason);
+    }
+    if of("message.timestamp.type") == "LogAppendTime" {
+        let reason = "a record of another program that says no time of receipt is dated by it: a copy of the topic would \
+                      date it anew, and read models folded from it would differ";
+        finding("message.timestamp.type", "CreateTime", reason);
     }
     if of("max.message.bytes").parse::<u64>().is_ok_and(|bytes| bytes < RECORD_BYTES_MIN) {
         finding(
@@ -195,8 +220,8 @@ mod tests {
             settings: Some(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
         };
         change(&mut topic);
-        let cluster = ClusterState { brokers: 3, topics: Vec::new() };
-        of_topic(&topic, &cluster, false, Some(6)).into_iter().map(|check| (check.name, check.state)).collect()
+        let place = Place { brokers: "k:9092", count: 3, own: false };
+        of_topic(&topic, &place, Some(6)).into_iter().map(|check| (check.name, check.state)).collect()
     }
 
     fn with(setting: &str, value: &str) -> Vec<(String, State)> {
@@ -228,7 +253,7 @@ mod tests {
                 in_sync: 1,
                 settings: Some(settings),
             };
-            of_topic(&topic, &ClusterState { brokers, topics: Vec::new() }, own, None)[0].state
+            of_topic(&topic, &Place { brokers: "k:9092", count: brokers, own }, None)[0].state
         };
         // One local broker cannot do better, and the README says what that means.
         assert_eq!([alone(true, 1), alone(false, 1), alone(true, 3)], [State::Ok, State::Finding, State::Finding]);
@@ -242,6 +267,8 @@ mod tests {
             (with("cleanup.policy", "compact"), "cleanup.policy", State::Finding),
             (with("min.insync.replicas", "1"), "min.insync.replicas", State::Finding),
             (with("min.insync.replicas", "4"), "min.insync.replicas", State::Finding),
+            (with("unclean.leader.election.enable", "true"), "unclean.leader.election.enable", State::Finding),
+            (with("message.timestamp.type", "LogAppendTime"), "message.timestamp.type", State::Finding),
             (with("max.message.bytes", "1048588"), "max.message.bytes", State::Finding),
             (topic(|t| t.leaderless = vec![2]), "leaders", State::Finding),
             (topic(|t| t.in_sync = 2), "copies", State::Finding),
