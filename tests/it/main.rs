@@ -16,4 +16,5 @@ mod redrive;
 mod reference;
 mod replays;
 mod tidy;
+mod topic;
 mod walk;

@@ -13,8 +13,9 @@ use super::mail::Mails;
 use super::mapping::Mapping;
 use super::program::Program;
 
-/// So few bytes at a time that what is read does not fit: it must not depend on how the bytes arrive.
-const PIECE_BYTES: usize = 3;
+/// So few bytes at a time that what is read does not fit: it must not depend on how the bytes arrive. The first ones tell
+/// UTF-16, which a file's first piece always holds.
+const PIECE_BYTES: usize = 4;
 
 /// A file with a header, and a program that uses every function of ours.
 const WITH_HEADER: &str = r#"
