@@ -12,13 +12,15 @@ DEMO ?= 1
 FAULTS ?=
 # Arguments for the test programs, such as a part of the tests' names: make test T="convergence"
 T ?=
+# How long make fuzz tries each target: make fuzz T=mail MINUTES=60
+MINUTES ?= 10
 
 # Always the whole workspace: a part of it would choose other features and build librdkafka again.
 CARGO_BUILD := cargo build --workspace --locked
 CARGO_TEST := cargo test --workspace --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test check bench faults proto ci tools testtools stack
+.PHONY: help run test check fuzz bench faults proto ci tools testtools stack
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -33,13 +35,16 @@ test: testtools stack ## all tests, on a real Kafka and a real PostgreSQL that t
 	@echo "make: running the tests"
 	@$(CARGO_TEST) -- $(T)
 
-check: tools ## format, lints and tidy tests
+check: tools ## format, lints, tidy tests and a short run of the fuzz targets
 	@echo "make: is everything formatted?"
 	@cargo fmt --all --check
 	@echo "make: lints"
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
-	@echo "make: tidy tests"
-	@$(CARGO_TEST) --test it -- tidy runbooks
+	@echo "make: tidy tests, and the fuzz targets for a short time"
+	@$(CARGO_TEST) --test it -- tidy runbooks fuzz::
+
+fuzz: tools ## fuzz each parser of outside bytes for MINUTES (10), or T=TARGET alone
+	@tests/fuzz/run.sh $(MINUTES) $(T)
 
 bench: tools ## benchmarks, each beside a limit measured in the same run
 	@echo "make: building with optimizations (some minutes the first time)"

@@ -65,8 +65,8 @@ pub fn nanos(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// An exponent; one of more digits than fit is as good as a very large one.
-fn exponent_of(text: &str) -> Option<i64> {
+/// What stands behind the `e` of a JSON number; an exponent of more digits than fit is as good as a very large one.
+pub fn exponent_of(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

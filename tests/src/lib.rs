@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`compare`] | a model's tables held against the oracle, row by row |
 //! | [`faults`] | the fault bar: what is done to a running stack, a record of what it acknowledged, and a judge |
+//! | [`fuzz`] | every parser that meets outside bytes, and bytes for them |
 //! | [`history`] | random histories from a seed |
 //! | [`load`] | a load that knows what was acknowledged, and the check that each is there exactly once |
 //! | [`oracle`] | the read models computed naively from the whole set, to hold the projectors against |
@@ -12,6 +13,7 @@
 
 pub mod compare;
 pub mod faults;
+pub mod fuzz;
 pub mod history;
 pub mod load;
 pub mod oracle;

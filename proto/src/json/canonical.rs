@@ -21,6 +21,12 @@ pub(crate) fn append(json: &str, depth: usize, to: &mut Vec<u8>) -> Vec<Flaw> {
     scan.flaws
 }
 
+/// Whether bytes are one value of JSON that [`append`] finds no flaw in.
+pub(crate) fn is_sound(json: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(json) else { return false };
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() && append(text, 0, &mut Vec::new()).is_empty()
+}
+
 /// The value of a key of an object in canonical form.
 pub(crate) fn get<'a>(object: &'a [u8], key: &str) -> Option<&'a str> {
     entries(object).find_map(|(k, v)| (k == key).then_some(v))

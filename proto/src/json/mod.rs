@@ -137,6 +137,13 @@ pub fn read_with<'de, T: Json<'de>>(json: &'de [u8], reading: Reading<'de>) -> R
     }
 }
 
+/// Whether what a message holds as JSON (unknown fields, open objects, data of custom types, digits) is JSON, and no text
+/// of it contains U+0000. It is of everything that was read by [`read`]. Of anything else what [`write()`] appends may be no
+/// JSON, or none that PostgreSQL takes.
+pub fn is_sound(value: &impl ToJson) -> bool {
+    Out::is_sound(value)
+}
+
 /// Appends `value` as a JSON object to `buf`.
 pub fn write(value: &impl ToJson, buf: Vec<u8>) -> Vec<u8> {
     let mut out = Out::new(buf);

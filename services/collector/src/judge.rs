@@ -16,7 +16,7 @@ use serde::Deserialize;
 pub(crate) const TOO_LARGE: &str = "too_large";
 
 /// At most so many faults of one event are told: a batch of broken events must not grow a hundredfold in memory.
-const FAULTS_MAX: usize = 20;
+pub(crate) const FAULTS_MAX: usize = 20;
 
 /// What every event is held to.
 #[derive(Debug)]

@@ -38,12 +38,15 @@
 //! | `refusal` | requests refused as a whole |
 //! | `openapi` | what all paths take and answer, as OpenAPI |
 //! | `service` | options, starting, readiness, ending |
+//! | `fuzz` | any bytes as a request, for fuzzing |
 //! | [`metrics`] | names of metrics |
 
 mod answer;
 mod binary;
 mod body;
 mod content;
+#[doc(hidden)]
+pub mod fuzz;
 mod judge;
 pub mod metrics;
 mod openapi;

@@ -10,7 +10,7 @@ use domain::{
     identifier::{Normalizer, UnknownRegion},
     receipt,
 };
-use event_log::{Appender, AppenderOptions, Log, LogError, LogOptions, Topic};
+use event_log::{Appender, AppenderOptions, Log, LogError, LogOptions};
 use metrics_exporter_prometheus::PrometheusHandle;
 use service_kit::{Clock, Health, ServeOptions};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
@@ -210,7 +210,9 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Opti
     let opening = async {
         let log = Log::open_or_create(&options.log).await?;
         let appender = Appender::open(&log, appending)?;
-        let ends = log.ends().await?;
+        let mut ends = log.ends().await?;
+        // No model ever reaches a partition that is not the log's own.
+        ends.retain(|partition, _| *partition < log.partitions());
         Ok((log, appender, ends))
     };
     let Some(opened) = shutdown.run_until_cancelled(opening).await else {
@@ -218,7 +220,10 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Opti
         return Ok(None);
     };
     let (log, appender, ends) = opened.map_err(CollectorError::Log)?;
-    health.holds(KAFKA);
+    match log.check_opened() {
+        Ok(()) => health.holds(KAFKA),
+        Err(other) => health.fails(KAFKA, other.to_string()),
+    }
     let outage = Arc::new(Outage::default());
     let limits = options.limits;
     let app = routes::App {

@@ -36,11 +36,14 @@
 //! | `models`, `log_end` | where the models stand, beside the log's end |
 //! | `problem` | errors as `application/problem+json` |
 //! | `service` | options, starting, readiness, ending |
+//! | `fuzz` | any bytes as a question, for fuzzing |
 //! | [`metrics`] | names of metrics |
 
 mod candidates;
 mod customer;
 mod database;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod log_end;
 pub mod metrics;

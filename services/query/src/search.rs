@@ -57,15 +57,15 @@ const WAYS: [Way; 6] = [Way::Reference, Way::Order, Way::Case, Way::Identifier, 
 
 /// Where a page ended: how it found the last customer, by which key, and which of those with that key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor(Way, String, String);
+pub(crate) struct Cursor(Way, String, String);
 
 impl Cursor {
-    fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         let text = serde_json::to_vec(self).expect("three texts are JSON");
         format!("{CURSOR_PREFIX}{}", URL_SAFE_NO_PAD.encode(text))
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let cursor: Self =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.strip_prefix(CURSOR_PREFIX)?).ok()?).ok()?;
         (!cursor.1.contains('\0') && !cursor.2.contains('\0')).then_some(cursor)
@@ -76,7 +76,7 @@ impl Cursor {
 #[derive(Debug)]
 pub(crate) struct Question {
     q: String,
-    after: Option<Cursor>,
+    pub(crate) after: Option<Cursor>,
     limit: u64,
 }
 

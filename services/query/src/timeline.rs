@@ -65,11 +65,11 @@ impl Filter {
 
 /// A cursor is the stamp of the page's last event: the order of facts is total, so equal times neither repeat nor hide
 /// an event at a page's edge.
-fn write_cursor(stamp: &[u8]) -> String {
+pub(crate) fn write_cursor(stamp: &[u8]) -> String {
     format!("{CURSOR_PREFIX}{}", URL_SAFE_NO_PAD.encode(stamp))
 }
 
-fn read_cursor(text: &str) -> Option<Stamp> {
+pub(crate) fn read_cursor(text: &str) -> Option<Stamp> {
     Stamp::from_bytes(URL_SAFE_NO_PAD.decode(text.strip_prefix(CURSOR_PREFIX)?).ok()?)
 }
 
@@ -142,7 +142,7 @@ async fn read(
 
 impl Filter {
     /// The stamps of the events wanted: from the first, included, to below the second.
-    fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
         // The least stamp of all that occurred at a time: no rank, no sequence, no id sorts before these.
         let edge = |at: i64| Stamp::new(at, 0, None, Uuid::nil()).as_bytes().to_vec();
         let least = self.from.map_or_else(Vec::new, edge);

@@ -13,7 +13,7 @@ use crate::{problem::Problem, views::quoted};
 pub(crate) struct Report {
     /// `model.view`.
     pub(crate) name: String,
-    comment: String,
+    pub(super) comment: String,
     pub(crate) columns: Vec<Column>,
     /// What the function of the same name with `_at` takes, where there is one: the report depends on now.
     pub(crate) arguments: Option<Vec<Argument>>,

@@ -5,9 +5,11 @@
 //! | `catalogue` | which reports there are, by PostgreSQL's own catalogue |
 //! | `statement` | from parameters to one statement with its values |
 //! | `csv` | rows as CSV that no spreadsheet takes for formulas |
+//! | `example` | a report with a column of each type, for fuzzing |
 
 mod catalogue;
 mod csv;
+mod example;
 mod statement;
 
 use std::time::Duration;
@@ -24,7 +26,8 @@ use crate::{
     snapshot::{Snapshot, Wanted},
 };
 use catalogue::Report;
-use statement::Statement;
+pub(crate) use example::example;
+pub(crate) use statement::Statement;
 
 /// Rows without `limit`.
 const LIMIT_DEFAULT: u64 = 1_000;

@@ -89,7 +89,7 @@ impl Statement {
         text
     }
 
-    fn inlined(&self) -> String {
+    pub(crate) fn inlined(&self) -> String {
         let mut text = String::with_capacity(self.sql.len());
         let mut rest = self.sql.as_str();
         // Nothing but places begins with a dollar sign: names of columns with one are quoted, and never followed by ::.

@@ -20,9 +20,11 @@
 //! | `known` | which events customer360 has already |
 //! | `tally` | how many came to what, and what of it is written out |
 //! | `run` | the command |
+//! | `fuzz` | any bytes as a file, for fuzzing |
 
 mod ahead;
 mod csv;
+pub(crate) mod fuzz;
 mod groups;
 mod known;
 mod lines;

@@ -8,6 +8,8 @@
 //!
 //! `now` and `env` answer with an error: a program that knew them would make other events at each import.
 
+use std::rc::Rc;
+
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::native::{Fun, bome, run, v};
 use jaq_core::{Compiler, Ctx, Vars, compile, data::JustLut, load};
@@ -15,15 +17,16 @@ use jaq_json::{Num, Val};
 use sha2::{Digest, Sha256};
 
 use super::moment;
-use super::rows::{canonical, first_half};
+use super::rows::{canonical, first_half, too_deep};
 use domain::money::Decimal;
 
 /// A group that makes more events is refused: the program most likely never ends.
 const EVENTS_MAX: usize = 10_000;
 
-/// A compiled program. It stays in the thread it was compiled in.
+/// A compiled program. It stays in the thread it was compiled in; copies of it are cheap.
+#[derive(Clone)]
 pub(crate) struct Program {
-    filter: jaq_core::Filter<JustLut<Val>>,
+    filter: Rc<jaq_core::Filter<JustLut<Val>>>,
 }
 
 impl Program {
@@ -41,7 +44,7 @@ impl Program {
             .with_funs(funs)
             .compile(modules)
             .map_err(|errors| list(code, errors.into_iter().map(|(_, e)| e.into_iter().map(undefined).collect())))?;
-        Ok(Self { filter })
+        Ok(Self { filter: Rc::new(filter) })
     }
 
     /// What the program makes of one input.
@@ -113,7 +116,7 @@ fn list<'a>(code: &'a str, faults: impl Iterator<Item = Vec<Spot<'a>>>) -> Strin
 type Native = (&'static str, Box<[jaq_core::Bind]>, jaq_core::RunPtr<JustLut<Val>>);
 
 fn own() -> impl Iterator<Item = Fun<JustLut<Val>>> {
-    let functions: [Native; 5] = [
+    let functions: [Native; 6] = [
         ("minor", v(2), |mut cv| {
             // Arguments come off in the reverse of their order.
             let digits = cv.0.pop_var();
@@ -127,6 +130,11 @@ fn own() -> impl Iterator<Item = Fun<JustLut<Val>>> {
             let hash = first_half(Sha256::new_with_prefix(canonical(&cv.1)));
             bome(Ok(Val::from(hex(&hash))))
         }),
+        // jq's own calls itself for each level of what it reads, and ends the process where that is deep enough.
+        ("fromjson", v(0), |cv| match from_json(&cv.1) {
+            Ok(values) => Box::new(values.into_iter().map(Ok)),
+            Err(error) => bome(Err(error)),
+        }),
         ("now", v(0), |_| bome(refuse("`now`: what a mapping makes of a row must be the same at every import"))),
         ("env", v(0), |_| bome(refuse("`env`: what a mapping makes of a row must be the same on every machine"))),
     ];
@@ -137,6 +145,17 @@ type Answer = Result<Val, jaq_json::Error>;
 
 fn refuse(reason: impl ToString) -> Answer {
     Err(jaq_json::Error::str(reason))
+}
+
+fn from_json(text: &Val) -> Result<Vec<Val>, jaq_json::Error> {
+    let Val::TStr(text) = text else {
+        return Err(jaq_json::Error::str(format_args!("fromjson reads text, not {text}")));
+    };
+    if let Some(reason) = too_deep(text) {
+        return Err(jaq_json::Error::str(format_args!("fromjson: {reason}")));
+    }
+    let values: Result<Vec<Val>, _> = jaq_json::read::parse_many(text).collect();
+    values.map_err(|error| jaq_json::Error::str(format_args!("fromjson: {error}")))
 }
 
 fn minor(amount: &Val, digits: &Val) -> Answer {
@@ -220,6 +239,11 @@ mod tests {
     fn faults_of_a_program() {
         check("now", "null", Err("at every import"));
         check("env", "null", Err("on every machine"));
+        check(r#""[1,{\"a\":1.50}] 2" | [fromjson]"#, "null", Ok(&[r#"[[1,{"a":1.50}],2]"#]));
+        check("fromjson", "\"[1\"", Err("fromjson: "));
+        check("fromjson", "1", Err("fromjson reads text, not 1"));
+        check("\"[\" * 1000000 | fromjson", "null", Err("not JSON"));
+        check("(\"[\" * 500000 + \"]\" * 500000) | fromjson", "null", Err("nested deeper than 128"));
         check("error(\"no such customer\")", "null", Err("no such customer"));
         check("halt", "null", Err("halt"));
         check(".a | tonumber", r#"{"a": "x"}"#, Err("x"));

@@ -11,6 +11,10 @@ use super::source::wide_text;
 /// A longer line of an NDJSON file is refused.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// JSON that is nested deeper is refused: whoever reads it or writes it calls itself at each level, and an event of that
+/// depth is refused anyhow.
+const DEPTH_MAX: usize = 128;
+
 /// What a cell takes besides its text.
 const CELL_BYTES: usize = 32;
 
@@ -158,6 +162,9 @@ fn json_row(mapping: &Mapping, line: u64, bytes: &[u8]) -> Row {
         let column = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).chars().count() as u64 + 1;
         return fault(Some(column), "not valid UTF-8".to_owned());
     }
+    if let Some(reason) = too_deep(bytes) {
+        return fault(None, reason);
+    }
     let object = match jaq_json::read::parse_single(bytes) {
         Ok(Val::Obj(object)) => object,
         Ok(_) => return fault(None, "a row is a JSON object, this is another value".to_owned()),
@@ -172,6 +179,36 @@ fn json_row(mapping: &Mapping, line: u64, bytes: &[u8]) -> Row {
     let value = Val::Obj(object);
     let hash = first_half(Sha256::new_with_prefix(canonical(&without(&value, &mapping.ignore))));
     Row { line, key, content: Ok(Content { hash, bytes: bytes.len(), value }) }
+}
+
+/// Why a text of JSON is not to be read as a value: it is nested too deep, or cannot be told from one that is.
+pub(super) fn too_deep(json: &[u8]) -> Option<String> {
+    let opens = json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if opens <= DEPTH_MAX {
+        return None;
+    }
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(json) {
+        return Some(crate::publish::not_json(&error));
+    }
+    (depth(json) > DEPTH_MAX).then(|| format!("arrays and objects are nested deeper than {DEPTH_MAX}"))
+}
+
+/// How deep the arrays and objects of a text of JSON are nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn without(value: &Val, ignored: &[String]) -> Val {
@@ -204,4 +241,41 @@ pub(crate) fn first_half(hash: Sha256) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.finalize()[..16]);
     half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(depth: usize) -> String {
+        format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deep() {
+        for (json, says) in [
+            (nested(DEPTH_MAX), None),
+            (nested(DEPTH_MAX + 1), Some("nested deeper than 128")),
+            (nested(500_000), Some("nested deeper than 128")),
+            (format!("[{}1]", "[],".repeat(DEPTH_MAX)), None),
+            (format!("\"\\\"{}\"", "[".repeat(1000)), None),
+            // A comment that only jq understands, with a quote that would hide what follows.
+            (format!("# \"\n{}", nested(500_000)), Some("not JSON")),
+        ] {
+            let found = too_deep(json.as_bytes());
+            assert_eq!(found.is_some(), says.is_some(), "{} bytes: {found:?}", json.len());
+            assert!(found.unwrap_or_default().contains(says.unwrap_or_default()));
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_nested_too_deep_is_one_fault() {
+        let mapping = Mapping::parse("format = \"ndjson\"\nsource = \"s\"\nprogram = \".\"").expect("a mapping");
+        let text = format!("{{\"a\":{}}}\n{{\"a\":1}}\n", nested(300_000));
+        let mut rows = Rows::open(&mapping, text.as_bytes()).expect("a file");
+        let faults: Vec<_> = std::iter::from_fn(|| rows.next().expect("memory can be read"))
+            .map(|row| row.content.err().map(|fault| (fault.line, fault.reason)))
+            .collect();
+        assert_eq!(faults, [Some((1, "arrays and objects are nested deeper than 128".to_owned())), None]);
+    }
 }

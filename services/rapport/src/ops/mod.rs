@@ -12,11 +12,13 @@
 //! | `doctor` | whether Kafka, PostgreSQL and this machine are as they should be |
 //! | `generations` | replays, and their steps one by one |
 //! | `digest` | one digest a view and one for the model |
+//! | `fuzz` | any bytes as files that are read again, for fuzzing |
 
 mod dead_letters;
 mod destination;
 mod digest;
 mod doctor;
+pub(crate) mod fuzz;
 mod generations;
 mod log_forward;
 mod log_read;

@@ -198,6 +198,9 @@ pub enum KeptBecause {
     TooLong,
 }
 
+/// A phone number that does not stand for itself after so many readings is none.
+const READINGS_MAX: usize = 3;
+
 /// Brings identifiers into normal form. Cheap to clone is not needed: one a collector.
 #[derive(Clone, Debug)]
 pub struct Normalizer {
@@ -283,7 +286,21 @@ impl Normalizer {
         }
     }
 
+    /// What the library makes of a text that hardly is a number it may read as yet another one: only a number that
+    /// stands for itself is a normal form.
     fn e164(&self, value: &str) -> Option<String> {
+        let mut number = self.read_phone(value)?;
+        for _ in 0..READINGS_MAX {
+            let again = self.read_phone(&number)?;
+            if again == number {
+                return Some(number);
+            }
+            number = again;
+        }
+        None
+    }
+
+    fn read_phone(&self, value: &str) -> Option<String> {
         // An international prefix of two zeros is not understood everywhere; ours is.
         let value = match value.strip_prefix("00") {
             Some(rest) if !rest.starts_with('0') => format!("+{rest}"),
@@ -339,6 +356,8 @@ mod tests {
             ("phone:+1 555 0100 123", "phone:+15550100123"),
             ("customer_no: 00042 ", "customer_no:00042"),
             ("external.crm:A:7", "external.crm:A:7"),
+            ("phone:\x00030 123456", "phone:+4930123456"),
+            ("phone:tustomer_no: 00042", "NoPhone"),
             ("phone:ring me", "NoPhone"),
             ("phone:anonymous", "dropped"),
             ("phone:withheld", "dropped"),

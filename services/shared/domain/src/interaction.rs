@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
-use rapport_proto::{catalogue, v1};
+use rapport_proto::{catalogue, json, v1};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -122,6 +122,11 @@ pub enum DecodeError {
     /// A required attribute is missing.
     #[error("the event has no {0}; was the record written by something other than a collector?")]
     Missing(&'static str),
+    /// A part of it that should be JSON is none.
+    #[error(
+        "a part of it that should be JSON is none, or holds U+0000; was the record written by something other than a collector?"
+    )]
+    NotJson,
     /// An entity's key is longer than an index entry may be.
     #[error("the id of its {0} is longer than {IDENTIFIER_BYTES_MAX} bytes")]
     KeyTooLong(&'static str),
@@ -244,6 +249,10 @@ fn admit(wire: &v1::Interaction) -> Result<(&str, &str), DecodeError> {
     let id = wire.id.as_deref().ok_or(DecodeError::Missing("id"))?;
     if wire.r#type.is_none() {
         return Err(DecodeError::Missing("type"));
+    }
+    // Whoever shows the event, or any other one beside it, would meet what no reader of JSON takes.
+    if !json::is_sound(wire) {
+        return Err(DecodeError::NotJson);
     }
     if let Some((kind, _)) = entity_texts(wire).iter().find(|(_, key)| key.len() > IDENTIFIER_BYTES_MAX) {
         return Err(DecodeError::KeyTooLong(kind));
@@ -406,6 +415,27 @@ mod tests {
             assert_eq!(told.entity(SESSION), session, "{kind} {data}");
             assert!(told.owned_entities().all(|e| e.kind == "order"), "{kind}: a session has no owner");
         }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_whether_needed_or_not() {
+        let refused = |change: fn(&mut v1::Interaction)| {
+            let mut wire = order();
+            change(&mut wire);
+            let value = wire.encode_to_vec();
+            let [whole, brief] = [true, false].map(|need| Interaction::decode_needed(&value, 5, &NAMESPACE, |_| need));
+            assert_eq!(whole.is_err(), brief.is_err());
+            matches!(whole, Err(DecodeError::NotJson))
+        };
+        assert!(!refused(|wire| wire.extra_json = br#"{"zone":"b","area":[1.50]}"#.to_vec()));
+        assert!(refused(|wire| wire.extra_json = b"{\"zone\":".to_vec()));
+        assert!(refused(|wire| wire.extra_json = b"[1]".to_vec()));
+        assert!(refused(|wire| wire.extra_json = b"{\"zone\":\"\xff\"}".to_vec()));
+        assert!(refused(|wire| wire.extra_json = br#"{"zone":"\u0000"}"#.to_vec()));
+        assert!(refused(|wire| wire.extra_json = br#"{"zone":"\ud800"}"#.to_vec()));
+        assert!(refused(|wire| wire.sequence = Some("7 8".into())));
+        assert!(refused(|wire| wire.actor = Some("a\0b".into())));
+        assert!(refused(|wire| wire.data = Some(v1::interaction::Data::Custom(b"{".to_vec()))));
     }
 
     #[test]

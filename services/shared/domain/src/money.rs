@@ -1,5 +1,7 @@
 //! Money is a whole number of minor units. Nothing here is a floating-point number.
 
+use rapport_proto::decimal::exponent_of;
+
 /// Digits after the point that a quantity may have (checked on receipt).
 pub const FRACTION_DIGITS_MAX: usize = 9;
 
@@ -15,7 +17,7 @@ impl Decimal {
     /// more than 18 integer or 9 fraction digits.
     pub fn parse(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((m, e)) => (m, e.strip_prefix('+').unwrap_or(e).parse::<i32>().ok()?),
+            Some((m, e)) => (m, exponent_of(e)?),
             None => (text, 0),
         };
         let (negative, digits) = match mantissa.strip_prefix('-') {
@@ -34,7 +36,7 @@ impl Decimal {
             return Some(Self { units: 0, scale: 0 });
         }
         // value = kept * 10^power
-        let power = i64::from(exponent) + trailing as i64 - fraction.len() as i64;
+        let power = exponent + trailing as i64 - fraction.len() as i64;
         let integer_digits = kept.len() as i64 + power;
         if integer_digits > 18 || -power > FRACTION_DIGITS_MAX as i64 || kept.len() > 27 {
             return None;
@@ -112,15 +114,28 @@ mod tests {
             ("1e2", 10000),
             ("1.5E-1", 15),
             ("0", 0),
+            ("0.0E-9000000001", 0),
+            ("0e99999999999999999999", 0),
             ("-0.00", 0),
             ("1200e-2", 1200),
             ("100000", 10_000_000),
         ] {
             assert_eq!(Decimal::parse(text).map(|d| d.to_minor(2)), Some(minor2), "{text}");
         }
-        for text in
-            ["", "-", "1.2.3", "abc", "1e", ".5", "1e19", "0.0000000001", "1234567890123456789", "1e999999999999"]
-        {
+        for text in [
+            "",
+            "-",
+            "1.2.3",
+            "abc",
+            "1e",
+            ".5",
+            "1e19",
+            "0.0000000001",
+            "1234567890123456789",
+            "1e999999999999",
+            "1e+-5",
+            "1e-9000000001",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
         for (text, plain) in [("1.50", "1.5"), ("-0.05", "-0.05"), ("1e3", "1000"), ("0.0", "0")] {

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, Producer
 use tokio::sync::oneshot;
 
 use crate::client::{Client, Reports};
-use crate::error::LogError;
+use crate::error::{LogError, OtherPartitions};
 use crate::log::{Log, LogOptions, Topic, blocking, drain};
 use crate::record::NewRecord;
 
@@ -57,6 +57,9 @@ pub enum AppendError {
     /// The broker takes no record of this size.
     #[error("the record is larger than the topic takes")]
     TooLarge,
+    /// The log takes no records: its topic has another number of partitions than it was made with.
+    #[error("{0}")]
+    OtherPartitions(String),
     /// The client had to be replaced; the record may or may not have been written. Try again.
     #[error("the Kafka client had to be replaced: {0}")]
     Fatal(String),
@@ -69,6 +72,7 @@ impl AppendError {
             Self::QueueFull => "queue_full",
             Self::Unavailable(_) => "unavailable",
             Self::TooLarge => "too_large",
+            Self::OtherPartitions(_) => "other_partitions",
             Self::Fatal(_) => "fatal",
         }
     }
@@ -89,6 +93,10 @@ struct Inner {
     log: LogOptions,
     options: AppenderOptions,
     producer: RwLock<Arc<Producer>>,
+    /// The log, where it is one already: records for it are refused while its partitions are not its own.
+    of: Option<Log>,
+    /// Why they are refused now.
+    refused: Mutex<Option<OtherPartitions>>,
     /// Held while a client is being replaced.
     replacing: Mutex<()>,
     asker: Client,
@@ -100,16 +108,22 @@ impl Appender {
     /// # Errors
     /// The client refuses its configuration.
     pub fn open(log: &Log, options: AppenderOptions) -> Result<Self, LogError> {
-        Self::connect(log.options(), options)
+        let appender = Self::to(log.options(), options, Some(log.clone()))?;
+        let _ = appender.check(log.check_opened());
+        Ok(appender)
     }
 
     /// Connects to topics that may not be a log yet.
     pub(crate) fn connect(log: &LogOptions, options: AppenderOptions) -> Result<Self, LogError> {
+        Self::to(log, options, None)
+    }
+
+    fn to(log: &LogOptions, options: AppenderOptions, of: Option<Log>) -> Result<Self, LogError> {
         let producer = Arc::new(producer(log, &options)?);
         let asker =
             log.client(&[], &[]).create_with_context(Reports).map_err(|e| LogError::Configuration(e.to_string()))?;
-        let inner =
-            Inner { log: log.clone(), options, producer: RwLock::new(producer), replacing: Mutex::new(()), asker };
+        let (log, producer) = (log.clone(), RwLock::new(producer));
+        let inner = Inner { log, options, producer, of, refused: Mutex::default(), replacing: Mutex::default(), asker };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -118,7 +132,37 @@ impl Appender {
     ///
     /// Cancelling stops the waiting, not the appending.
     pub async fn append(&self, topic: Topic, records: Vec<NewRecord>) -> Vec<Appended> {
-        self.append_to(self.inner.log.name(topic), records).await
+        let name = self.inner.log.name(topic);
+        let Some(log) = self.inner.of.as_ref().filter(|_| topic == Topic::Log) else {
+            return self.append_to(name, records).await;
+        };
+        if let Some(refused) = &*lock(&self.inner.refused) {
+            let refused = AppendError::OtherPartitions(refused.to_string());
+            return vec![Err(refused); records.len()];
+        }
+        let mut appended = self.append_to(name, records).await;
+        for result in &mut appended {
+            // The client may know of a partition more before it was asked for: what lies there nobody folds.
+            if let Ok((partition, _)) = *result
+                && partition >= log.partitions()
+                && let Err(other) = self.check(log.check_partitions(partition + 1))
+            {
+                *result = Err(AppendError::OtherPartitions(other.to_string()));
+            }
+        }
+        appended
+    }
+
+    /// Takes note of whether the topic's partitions are the log's own, and says so where that has changed.
+    fn check(&self, found: Result<(), OtherPartitions>) -> Result<(), OtherPartitions> {
+        let mut refused = lock(&self.inner.refused);
+        match (&found, &*refused) {
+            (Err(other), None) => tracing::error!(reason = %other, "the log takes no records any more"),
+            (Ok(()), Some(_)) => tracing::info!("the log takes records again"),
+            _ => {}
+        }
+        *refused = found.clone().err();
+        found
     }
 
     /// The same, to a topic by its name.
@@ -155,7 +199,8 @@ impl Appender {
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
 
-    /// Whether records can be appended now: the topic is there with a leader for every partition, the queue has room.
+    /// Whether records can be appended now: the topic is there with a leader for every partition and with the log's own
+    /// number of them, the queue has room.
     ///
     /// # Errors
     /// A sentence saying what is missing.
@@ -181,14 +226,21 @@ impl Appender {
                     let found = metadata.topics().iter().find(|t| t.name() == topic);
                     match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {
                         None => Err(LogError::Missing { topic }),
-                        Some(t) => Ok(t.partitions().iter().filter(|p| p.leader() < 0).count()),
+                        Some(t) => {
+                            let leaderless = t.partitions().iter().filter(|p| p.leader() < 0).count();
+                            Ok((t.partitions().len(), leaderless))
+                        }
                     }
                 })
         });
-        match asked.await {
-            Ok(0) => Ok(()),
-            Ok(without) => Err(format!("{without} partitions of the log have no leader")),
-            Err(error) => Err(error.to_string()),
+        let (found, leaderless) = asked.await.map_err(|error| error.to_string())?;
+        if let Some(log) = &self.inner.of {
+            let found = i32::try_from(found).unwrap_or(i32::MAX);
+            self.check(log.check_partitions(found)).map_err(|other| other.to_string())?;
+        }
+        match leaderless {
+            0 => Ok(()),
+            without => Err(format!("{without} partitions of the log have no leader")),
         }
     }
 

@@ -46,6 +46,21 @@ pub enum LogError {
     },
 }
 
+/// The topic has another number of partitions than it had when the log was made in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "topic {topic} has {found} partitions, and its log was made with {made}: with another number the events of one person \
+     would lie in two places, so nothing is accepted; deploy/runbooks/partitions-were-added.md says what to do"
+)]
+pub struct OtherPartitions {
+    /// Its name.
+    pub topic: String,
+    /// How many the log was made with.
+    pub made: i32,
+    /// How many there are.
+    pub found: i32,
+}
+
 impl LogError {
     /// Whether waiting can help: nobody answers, or somebody is about to create the topic.
     pub fn is_transient(&self) -> bool {

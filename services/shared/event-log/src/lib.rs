@@ -27,7 +27,7 @@ pub mod record;
 pub mod target;
 
 pub use appender::{AppendError, Appender, AppenderOptions};
-pub use error::LogError;
+pub use error::{LogError, OtherPartitions};
 pub use inspect::{ClusterState, TopicState, inspect};
 pub use log::{Log, LogOptions, Topic, Watermarks};
 pub use range::{RangeReader, Start};

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::appender::{Appender, AppenderOptions};
 use crate::client::{Client, Reports};
-use crate::error::LogError;
+use crate::error::{LogError, OtherPartitions};
 use crate::reader;
 use crate::record::{LOG_CREATED_TYPE, NewRecord, Record};
 
@@ -122,7 +122,10 @@ struct Inner {
     options: LogOptions,
     log_id: Uuid,
     namespace: Namespace,
+    /// As its first record says, which a log of before does not: then as they were when it was opened.
     partitions: i32,
+    /// When it was opened.
+    partitions_found: i32,
     asker: Client,
 }
 
@@ -168,9 +171,30 @@ impl Log {
         &self.inner.namespace
     }
 
-    /// How many partitions its topic has.
+    /// How many partitions its topic had when the log was made; a log whose first record does not say so has as many as
+    /// there were when it was opened.
     pub fn partitions(&self) -> i32 {
         self.inner.partitions
+    }
+
+    /// Whether its topic had as many partitions as the log was made with when it was opened.
+    ///
+    /// # Errors
+    /// It had another number.
+    pub fn check_opened(&self) -> Result<(), OtherPartitions> {
+        self.check_partitions(self.inner.partitions_found)
+    }
+
+    /// Whether `found` partitions of its topic are as many as the log was made with.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn check_partitions(&self, found: i32) -> Result<(), OtherPartitions> {
+        let made = self.inner.partitions;
+        if found == made {
+            return Ok(());
+        }
+        Err(OtherPartitions { topic: self.inner.options.topic.clone(), made, found })
     }
 
     /// What it was opened with.
@@ -223,7 +247,7 @@ impl Log {
     /// The cluster does not answer in time.
     pub async fn is_still_itself(&self) -> Result<bool, LogError> {
         let first = self.read_at(&Offsets::from([(0, 0)])).await?.remove(&0);
-        Ok(first.as_ref().and_then(created).is_some_and(|(log_id, _)| log_id == self.inner.log_id))
+        Ok(first.as_ref().and_then(created).is_some_and(|created| created.log_id == self.inner.log_id))
     }
 
     /// Where in each partition the first record appended at or after this time stands (milliseconds since 1970); the
@@ -373,7 +397,7 @@ pub(crate) fn partition_count(options: &LogOptions, asker: &Client, topic: &str)
 fn open(options: &LogOptions) -> Result<Log, LogError> {
     let asker = asker(options)?;
     let topic = &options.topic;
-    let partitions = partition_count(options, &asker, topic)?;
+    let found = partition_count(options, &asker, topic)?;
     let (start, end) = asker.fetch_watermarks(topic, 0, REQUEST_TIMEOUT).map_err(|e| options.unreachable(e))?;
     if end == 0 {
         return Err(LogError::Empty { topic: topic.clone() });
@@ -385,20 +409,37 @@ fn open(options: &LogOptions) -> Result<Log, LogError> {
     let first = read_at(options, topic, &Offsets::from([(0, 0)]))?
         .remove(&0)
         .ok_or_else(|| not_a_log("holds no record that can be read"))?;
-    let (log_id, namespace) =
+    let Created { log_id, namespace, partitions } =
         created(&first).ok_or_else(|| not_a_log("is not a record of type io.rapport.log.created"))?;
-    Ok(Log { inner: Arc::new(Inner { options: options.clone(), log_id, namespace, partitions, asker }) })
+    let partitions = partitions.unwrap_or(found);
+    let options = options.clone();
+    Ok(Log { inner: Arc::new(Inner { options, log_id, namespace, partitions, partitions_found: found, asker }) })
 }
 
 /// What a record of type `io.rapport.log.created` says.
-fn created(record: &Record) -> Option<(Uuid, Namespace)> {
+struct Created {
+    log_id: Uuid,
+    namespace: Namespace,
+    /// Logs of before say nothing of it.
+    partitions: Option<i32>,
+}
+
+fn created(record: &Record) -> Option<Created> {
     let created = record.created.then(|| v1::LogCreated::decode(&record.value[..]).ok()).flatten()?;
-    Some((created.log_id.parse().ok()?, Namespace::new(Uuid::from_slice(&created.namespace).ok()?)))
+    Some(Created {
+        log_id: created.log_id.parse().ok()?,
+        namespace: Namespace::new(Uuid::from_slice(&created.namespace).ok()?),
+        partitions: Some(created.partitions).filter(|partitions| *partitions > 0),
+    })
 }
 
 async fn append_created(options: &LogOptions) -> Result<(), LogError> {
     let (log_id, secret) = (Uuid::new_v4(), Uuid::new_v4());
-    let value = v1::LogCreated { log_id: log_id.to_string(), namespace: secret.as_bytes().to_vec() }.encode_to_vec();
+    let asked = options.clone();
+    // As they are, and not as the settings say: somebody else may have made the topic.
+    let partitions = blocking(move || partition_count(&asked, &asker(&asked)?, &asked.topic)).await?;
+    let created = v1::LogCreated { log_id: log_id.to_string(), namespace: secret.as_bytes().to_vec(), partitions };
+    let value = created.encode_to_vec();
     let record = NewRecord::new("log", value)
         .header("ce_specversion", "1.0")
         .header("ce_id", log_id.to_string())

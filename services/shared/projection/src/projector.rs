@@ -277,7 +277,10 @@ async fn watch_log(
     shown: &mut BTreeSet<i32>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ProjectorError> {
-    let mut rounds = 0u32;
+    let (mut rounds, mut had_others) = (0u32, false);
+    // Until the log is asked for the first time, it is as it was opened.
+    let opened = log.check_opened().err().map(|other| other.to_string());
+    status.change(|s| s.log_error = opened);
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return Ok(()),
@@ -297,18 +300,19 @@ async fn watch_log(
             }
         };
         let ends: Offsets = marks.iter().map(|(p, w)| (*p, w.end)).collect();
-        status.ends(&ends, asked_at);
+        let other = log.check_partitions(i32::try_from(marks.len()).unwrap_or(i32::MAX)).err();
+        if let (Some(other), false) = (&other, had_others) {
+            // What the log's own partitions hold is folded on: it was acknowledged, and whoever asks for it is answered.
+            tracing::error!(model, reason = %other, "what was added to the topic is not folded");
+        }
+        had_others = other.is_some();
+        status.ends(&ends, asked_at, other.map(|other| other.to_string()));
         figures.show(&status.snapshot(), shown);
         let beyond =
             folded.iter().find_map(|(p, next)| ends.get(p).filter(|end| next > end).map(|end| (*p, *next, *end)));
         if let Some((partition, next, end)) = beyond {
             let start = marks.get(&partition).map_or(0, |w| w.start);
             return Err(ProjectorError::LogTruncated { model, partition, next, start, end });
-        }
-        if marks.len() != usize::try_from(log.partitions()).unwrap_or(0) {
-            let reason =
-                format!("the topic now has {} partitions, not {}; start it again", marks.len(), log.partitions());
-            return Err(ProjectorError::Broken { model, reason });
         }
         if rounds.is_multiple_of(IDENTITY_EVERY) {
             let same = log.is_still_itself().await;

@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub loading_events: Option<u64>,
     /// What goes wrong in some worker and has not worked since.
     pub last_error: Option<String>,
-    /// Why the log could not be asked for its ends; `None` if it could.
+    /// Why the log could not be asked for its ends, or is not as it was made; `None` if all is well with it.
     pub log_error: Option<String>,
 }
 
@@ -128,10 +128,10 @@ impl Status {
         self.lock().troubles.get(&(worker, part)).cloned()
     }
 
-    /// Takes note of the log's ends as they were asked for at `now`, microseconds UTC.
-    pub(crate) fn ends(&self, ends: &Offsets, now: i64) {
+    /// Takes note of the log's ends as they were asked for at `now`, microseconds UTC, and of what is wrong with it all the same.
+    pub(crate) fn ends(&self, ends: &Offsets, now: i64, log_error: Option<String>) {
         let snapshot = &mut self.lock().snapshot;
-        snapshot.log_error = None;
+        snapshot.log_error = log_error;
         for (partition, status) in &mut snapshot.partitions {
             status.end_offset = ends.get(partition).copied().or(status.end_offset);
             if status.lag_events() == Some(0) {

@@ -137,7 +137,8 @@ struct Header(Vec<(String, String)>);
 impl Header {
     fn of(message: &[u8]) -> Self {
         let end = message.windows(2).position(|pair| pair == b"\n\n").unwrap_or(message.len());
-        let text = String::from_utf8_lossy(&message[..end]);
+        // PostgreSQL stores no U+0000, and no id or date means anything by one.
+        let text = String::from_utf8_lossy(&message[..end]).replace('\0', "");
         let mut fields: Vec<(String, String)> = Vec::new();
         for line in text.lines() {
             match (line.split_once(':'), fields.last_mut()) {
@@ -479,6 +480,13 @@ mod tests {
         let references = with(&format!("References:{many}"))["data"]["references"].clone();
         assert_eq!(references.as_array().map(Vec::len), Some(REFERENCES_MAX));
         assert_eq!((&references[0], &references[99]), (&json!("<r0@x>"), &json!("<r299@x>")));
+    }
+
+    #[test]
+    fn fields_without_what_no_event_may_hold() {
+        let mail = with("Message-ID: <1\0@x>\nIn-Reply-To: <0\0@x>\nReferences: <a\0x>");
+        assert_eq!(mail["data"]["message_id"], "<1@x>");
+        assert_eq!((&mail["data"]["in_reply_to"], &mail["data"]["references"]), (&json!("<0@x>"), &json!(["<ax>"])));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use event_log::{ClusterState, Log, LogError, Topic, TopicState, inspect};
+use event_log::{Log, LogError, LogOptions, Topic, TopicState, inspect};
 use service_kit::Config;
 
 use super::Check;
@@ -28,17 +28,37 @@ pub(super) async fn checks(config: &Config) -> Outcome<Vec<Check>> {
     };
     let own = !config.is_given("kafka");
     let mut checks = vec![Check::ok(REACHABLE, format!("{} brokers answer at {}", state.brokers, options.brokers))];
-    let wanted = usize::try_from(options.partitions).unwrap_or(0);
+    let opened = match state.topics.iter().any(|t| t.topic == Topic::Log) {
+        true => Some(Log::open(&options).await),
+        false => None,
+    };
     for (topic, name) in [(Topic::Log, &options.topic), (Topic::Rejected, &options.rejected_topic)] {
         checks.extend(match state.topics.iter().find(|t| t.topic == topic) {
-            Some(found) => of_topic(found, &state, own, (topic == Topic::Log).then_some(wanted)),
+            Some(found) => {
+                let place = Place { brokers: &options.brokers, count: state.brokers, own };
+                let partitions = (topic == Topic::Log).then(|| partitions(&options, opened.as_ref()));
+                of_topic(found, &place, partitions)
+            }
             None => vec![missing(name)],
         });
     }
-    if state.topics.iter().any(|t| t.topic == Topic::Log) {
-        checks.push(is_a_log(Log::open(&options).await));
-    }
+    checks.extend(opened.map(is_a_log));
     Ok(checks)
+}
+
+/// How many partitions the log's topic should have.
+#[derive(Clone, Copy)]
+struct Partitions {
+    /// What the setting says.
+    set: usize,
+    /// How many the log was made with, as far as is known.
+    made: Option<usize>,
+}
+
+fn partitions(options: &LogOptions, opened: Option<&Result<Log, LogError>>) -> Partitions {
+    let count = |partitions: i32| usize::try_from(partitions).unwrap_or(0);
+    let made = opened.and_then(|opened| opened.as_ref().ok()).map(|log| count(log.partitions()));
+    Partitions { set: count(options.partitions), made }
 }
 
 fn missing(name: &str) -> Check {
@@ -69,8 +89,18 @@ fn is_a_log(opened: Result<Log, LogError>) -> Check {
     }
 }
 
-/// `partitions`: what the setting says, where it says it of this topic.
-fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: Option<usize>) -> Vec<Check> {
+/// The cluster that a topic is in.
+struct Place<'a> {
+    /// Where it answers, as commands are told it.
+    brokers: &'a str,
+    /// How many brokers it has.
+    count: usize,
+    /// It is the local one of this machine.
+    own: bool,
+}
+
+/// `partitions`: how many it should have, where anything says it of this topic.
+fn of_topic(topic: &TopicState, place: &Place<'_>, partitions: Option<Partitions>) -> Vec<Check> {
     let name = format!("topic {}", topic.name);
     let mut checks = Vec::new();
     let mut finding = |what: &str, found: String, reason: &str, remedy: String| {
@@ -92,7 +122,7 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
             "start the broker that is missing, and wait until it has caught up".to_owned(),
         );
     }
-    if topic.replicas < 2 && (!own || cluster.brokers > 1) {
+    if topic.replicas < 2 && (!place.own || place.count > 1) {
         finding(
             "copies",
             "there is one copy of each partition".to_owned(),
@@ -103,16 +133,26 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
             ),
         );
     }
-    if let Some(partitions) = partitions.filter(|wanted| topic.partitions != *wanted) {
+    let made = partitions.and_then(|p| p.made).unwrap_or(topic.partitions);
+    if topic.partitions != made {
         finding(
             "partitions",
-            format!("it has {}, and the setting `partitions` says {partitions}", topic.partitions),
+            format!("it has {}, and its log was made with {made}: somebody has changed the topic", topic.partitions),
+            "with another number the events of one person would lie in two places: nothing is accepted, and what lies in \
+             added partitions is not folded",
+            "deploy/runbooks/partitions-were-added.md says how to go on in a topic as it should be".to_owned(),
+        );
+    }
+    if let Some(set) = partitions.map(|p| p.set).filter(|set| *set != made) {
+        finding(
+            "setting `partitions`",
+            format!("the log was made with {made}, and the setting `partitions` says {set}"),
             "the setting counts when a log is created; a partition more would send the events of one person to two places",
-            format!("set `partitions` = {}, and never add partitions to the topic", topic.partitions),
+            format!("set `partitions` = {made}, and never add partitions to the topic"),
         );
     }
     match &topic.settings {
-        Some(settings) => checks.extend(of_settings(topic, settings)),
+        Some(settings) => checks.extend(of_settings(topic, settings, place.brokers)),
         None => checks.push(Check::unreachable(
             format!("{name}, settings"),
             "the cluster does not tell them",
@@ -132,11 +172,14 @@ fn of_topic(topic: &TopicState, cluster: &ClusterState, own: bool, partitions: O
     checks
 }
 
-fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>) -> Vec<Check> {
+fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>, brokers: &str) -> Vec<Check> {
     let name = &topic.name;
     let of = |setting: &str| settings.get(setting).map_or("unknown", String::as_str);
     let alter = |setting: &str, value: &str| {
-        format!("kafka-configs --alter --entity-type topics --entity-name {name} --add-config {setting}={value}")
+        format!(
+            "kafka-configs --bootstrap-server {brokers} --alter --entity-type topics --entity-name {name} \
+             --add-config {setting}={value}"
+        )
     };
     let mut checks = Vec::new();
     let mut finding = |setting: &str, wanted: &str, reason: &str| {
@@ -162,6 +205,15 @@ fn of_settings(topic: &TopicState, settings: &BTreeMap<String, String>) -> Vec<C
     if in_sync > topic.replicas {
         finding("min.insync.replicas", "1", "there are fewer copies than that: no event is ever acknowledged");
     }
+    if of("unclean.leader.election.enable") == "true" {
+        let reason = "a copy that lacks acknowledged events may be made the one that counts, and they are lost";
+        finding("unclean.leader.election.enable", "false", reason);
+    }
+    if of("message.timestamp.type") == "LogAppendTime" {
+        let reason = "a record of another program that says no time of receipt is dated by it: a copy of the topic would \
+                      date it anew, and read models folded from it would differ";
+        finding("message.timestamp.type", "CreateTime", reason);
+    }
     if of("max.message.bytes").parse::<u64>().is_ok_and(|bytes| bytes < RECORD_BYTES_MIN) {
         finding(
             "max.message.bytes",
@@ -177,15 +229,17 @@ mod tests {
     use super::*;
     use crate::ops::doctor::State;
 
-    fn topic(change: impl FnOnce(&mut TopicState)) -> Vec<(String, State)> {
+    fn as_it_should_be() -> TopicState {
         let settings = [
             ("retention.ms", "-1"),
             ("retention.bytes", "-1"),
             ("cleanup.policy", "delete"),
             ("min.insync.replicas", "2"),
+            ("unclean.leader.election.enable", "false"),
+            ("message.timestamp.type", "CreateTime"),
             ("max.message.bytes", "4194304"),
         ];
-        let mut topic = TopicState {
+        TopicState {
             topic: Topic::Log,
             name: "t".to_owned(),
             partitions: 6,
@@ -193,10 +247,15 @@ mod tests {
             replicas: 3,
             in_sync: 3,
             settings: Some(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
-        };
+        }
+    }
+
+    fn topic(change: impl FnOnce(&mut TopicState)) -> Vec<(String, State)> {
+        let mut topic = as_it_should_be();
         change(&mut topic);
-        let cluster = ClusterState { brokers: 3, topics: Vec::new() };
-        of_topic(&topic, &cluster, false, Some(6)).into_iter().map(|check| (check.name, check.state)).collect()
+        let place = Place { brokers: "k:9092", count: 3, own: false };
+        let partitions = Partitions { set: 6, made: Some(6) };
+        of_topic(&topic, &place, Some(partitions)).into_iter().map(|check| (check.name, check.state)).collect()
     }
 
     fn with(setting: &str, value: &str) -> Vec<(String, State)> {
@@ -228,7 +287,7 @@ mod tests {
                 in_sync: 1,
                 settings: Some(settings),
             };
-            of_topic(&topic, &ClusterState { brokers, topics: Vec::new() }, own, None)[0].state
+            of_topic(&topic, &Place { brokers: "k:9092", count: brokers, own }, None)[0].state
         };
         // One local broker cannot do better, and the README says what that means.
         assert_eq!([alone(true, 1), alone(false, 1), alone(true, 3)], [State::Ok, State::Finding, State::Finding]);
@@ -242,6 +301,8 @@ mod tests {
             (with("cleanup.policy", "compact"), "cleanup.policy", State::Finding),
             (with("min.insync.replicas", "1"), "min.insync.replicas", State::Finding),
             (with("min.insync.replicas", "4"), "min.insync.replicas", State::Finding),
+            (with("unclean.leader.election.enable", "true"), "unclean.leader.election.enable", State::Finding),
+            (with("message.timestamp.type", "LogAppendTime"), "message.timestamp.type", State::Finding),
             (with("max.message.bytes", "1048588"), "max.message.bytes", State::Finding),
             (topic(|t| t.leaderless = vec![2]), "leaders", State::Finding),
             (topic(|t| t.in_sync = 2), "copies", State::Finding),
@@ -251,5 +312,19 @@ mod tests {
             assert_eq!(found, [(format!("topic t, {what}"), state)]);
         }
         assert_eq!(missing("t").state, State::Finding);
+    }
+
+    #[test]
+    fn how_many_partitions_there_should_be() {
+        let found = |partitions: usize, set: usize, made: Option<usize>| {
+            let mut topic = as_it_should_be();
+            topic.partitions = partitions;
+            let place = Place { brokers: "k:9092", count: 3, own: false };
+            of_topic(&topic, &place, Some(Partitions { set, made })).into_iter().map(|c| c.name).collect::<Vec<_>>()
+        };
+        assert_eq!(found(6, 6, None), ["topic t"]);
+        assert_eq!(found(7, 6, Some(6)), ["topic t, partitions"]);
+        assert_eq!(found(6, 7, Some(6)), ["topic t, setting `partitions`"]);
+        assert_eq!(found(7, 6, None), ["topic t, setting `partitions`"]);
     }
 }

@@ -3,5 +3,6 @@
 mod appending;
 mod forwarding;
 mod opening;
+mod partitions;
 mod reading;
 mod setup;

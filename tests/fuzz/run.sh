@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Fuzzes the parsers that meet outside bytes: run.sh MINUTES [TARGET]. What is found along the way and reaches code that
+# nothing in corpus/ reached is added there; bytes that break a promise are left under artifacts/, and end the run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly UNAVAILABLE=69
+readonly HERE=tests/fuzz
+# Larger inputs find little more, and take long.
+readonly BYTES_MAX=4096
+# An input that takes longer, or more memory, is a finding.
+readonly INPUT_S_MAX=20
+readonly MEMORY_MIB_MAX=2048
+
+minutes=$1
+targets=${2:-$(basename -a -s .rs "$HERE"/fuzz_targets/*.rs)}
+
+say() { echo "fuzz: $*" >&2; }
+
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    say "cargo-fuzz is needed and not there; install it with: cargo install cargo-fuzz --locked"
+    exit "$UNAVAILABLE"
+fi
+
+# No sanitizer: our code has no unsafe part, and without one any Rust does, not only a nightly one. What the programs do
+# apart from that is what the product does.
+fuzz() {
+    local command=$1 target=$2
+    shift 2
+    cargo fuzz "$command" --fuzz-dir "$HERE" --sanitizer none --no-cfg-fuzzing --codegen-units 16 "$target" "$@"
+}
+
+for target in $targets; do
+    [ -e "$HERE/fuzz_targets/$target.rs" ] || { say "there is no target $target"; exit 64; }
+    mkdir -p "$HERE/found/$target"
+    say "$target, $minutes minutes"
+    fuzz run "$target" "$HERE/found/$target" "$HERE/corpus/$target" -- \
+        -max_total_time=$((minutes * 60)) -max_len="$BYTES_MAX" -timeout="$INPUT_S_MAX" \
+        -rss_limit_mb="$MEMORY_MIB_MAX" -print_final_stats=1
+    fuzz run "$target" "$HERE/corpus/$target" "$HERE/found/$target" -- -set_cover_merge=1 -max_len="$BYTES_MAX"
+done
+say "done: see git status $HERE/corpus for what was added"
