@@ -303,19 +303,18 @@ impl Search<'_> {
         connection: &mut PgConnection,
         identifiers: &[String],
     ) -> Result<BTreeMap<String, Vec<Naming>>, PastError> {
-        let rows: Vec<(String, Uuid, Vec<String>, Vec<u8>, Uuid)> =
-            sqlx::query_as(include_str!("../sql/past/subjects.sql"))
-                .bind(identifiers)
-                .bind(&self.cut.known)
-                .bind(self.cut.occurred_by)
-                .bind(SUBJECTS_MAX as i64 + 1)
-                .fetch_all(connection)
-                .await?;
+        let rows: Vec<(String, Uuid, Vec<String>, Uuid)> = sqlx::query_as(include_str!("../sql/past/subjects.sql"))
+            .bind(identifiers)
+            .bind(&self.cut.known)
+            .bind(self.cut.occurred_by)
+            .bind(SUBJECTS_MAX as i64 + 1)
+            .fetch_all(connection)
+            .await?;
         if rows.len() > SUBJECTS_MAX {
             return Err(PastError::TooMuch(SUBJECTS_MAX));
         }
         let mut namings: BTreeMap<String, Vec<Naming>> = BTreeMap::new();
-        for (identifier, subject, identifiers, _, event) in rows {
+        for (identifier, subject, identifiers, event) in rows {
             namings.entry(identifier).or_default().push(Naming { subject, identifiers, event });
         }
         Ok(namings)

@@ -1,6 +1,6 @@
 -- The subjects that name one of $1, as far as the log was known at $2 (next offset a partition, from 0 on) of events that had
 -- occurred by $3 (NULL: any), each with the first event of it that counted then. At most $4.
-SELECT n.identifier, s.subject_id, s.identifiers, f.stamp, f.event_id
+SELECT n.identifier, s.subject_id, s.identifiers, f.event_id
 FROM naming AS n
 JOIN subjects AS s ON s.subject_id = n.subject_id
 CROSS JOIN LATERAL (
