@@ -8,6 +8,8 @@ readonly UNAVAILABLE=69
 readonly HERE=tests/fuzz
 # Larger inputs find little more, and take long.
 readonly BYTES_MAX=4096
+# Of what is found, so much is kept at most in a file of the corpus: it stands in the repository.
+readonly KEPT_BYTES_MAX=70
 # An input that takes longer, or more memory, is a finding.
 readonly INPUT_S_MAX=20
 readonly MEMORY_MIB_MAX=2048
@@ -30,6 +32,15 @@ fuzz() {
     cargo fuzz "$command" --fuzz-dir "$HERE" --sanitizer none --no-cfg-fuzzing --codegen-units 16 "$target" "$@"
 }
 
+# Adds to the corpus what reaches further than all of it.
+keep() {
+    local target=$1 short
+    short=$(mktemp -d)
+    find "$HERE/found/$target" -type f -size -$((KEPT_BYTES_MAX + 1))c -exec cp -t "$short" {} +
+    fuzz run "$target" "$HERE/corpus/$target" "$short" -- -set_cover_merge=1 -max_len="$BYTES_MAX"
+    rm -r "$short"
+}
+
 for target in $targets; do
     [ -e "$HERE/fuzz_targets/$target.rs" ] || { say "there is no target $target"; exit 64; }
     mkdir -p "$HERE/found/$target"
@@ -37,6 +48,6 @@ for target in $targets; do
     fuzz run "$target" "$HERE/found/$target" "$HERE/corpus/$target" -- \
         -max_total_time=$((minutes * 60)) -max_len="$BYTES_MAX" -timeout="$INPUT_S_MAX" \
         -rss_limit_mb="$MEMORY_MIB_MAX" -print_final_stats=1
-    fuzz run "$target" "$HERE/corpus/$target" "$HERE/found/$target" -- -set_cover_merge=1 -max_len="$BYTES_MAX"
+    keep "$target"
 done
 say "done: see git status $HERE/corpus for what was added"
