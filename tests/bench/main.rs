@@ -47,9 +47,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
-Usage: bench [--events N] [--quick] [--seed N] [--fold MODELS]
+Usage: bench [--events N] [--seconds N] [--quick] [--seed N] [--fold MODELS]
 
   --events N   events published in batches and folded from offset 0 (default 300000)
+  --seconds N  how long each steady phase takes (default 10)
   --quick      20,000 events and short phases: does it work at all?
   --seed N     another story with the same mix (default 1)
   --fold MODELS  only publish in batches and fold these models, one after another in the order named;
@@ -90,6 +91,7 @@ impl Plan {
             };
             match argument.as_str() {
                 "--events" => events = usize::try_from(number()?)?.max(1_000),
+                "--seconds" => seconds = usize::try_from(number()?)?.max(1),
                 "--seed" => seed = number()?,
                 "--quick" => (events, seconds) = (20_000, 3),
                 "--fold" => folds = value()?.split(',').map(models).collect::<Outcome<_>>()?,
