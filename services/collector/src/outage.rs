@@ -55,10 +55,17 @@ impl Outage {
     }
 
     /// The topic is not the log that was opened. Nothing that would be confirmed from here on could ever be read as a part of
-    /// it, so this lasts as long as the process.
+    /// it, until [`Self::own_log_again`].
     pub(crate) fn is_another_log(&self) {
         if !self.is_another_log.swap(true, Ordering::Relaxed) {
             tracing::error!(reason = ANOTHER_LOG, "nothing is appended any more; publishers are told to send again");
+        }
+    }
+
+    /// The topic holds the log that was opened: it was restored, or a broker had told otherwise for a moment.
+    pub(crate) fn own_log_again(&self) {
+        if self.is_another_log.swap(false, Ordering::Relaxed) {
+            tracing::info!("the topic holds this collector's log again");
         }
     }
 
@@ -113,11 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn another_log_does_not_pass() {
+    fn another_log_passes_once_it_is_its_own_again() {
         let outage = Outage::default();
         assert!(outage.is_own_log());
         outage.is_another_log();
         outage.confirmed();
         assert_eq!((outage.is_own_log(), outage.check()), (false, Err(ANOTHER_LOG.to_owned())));
+        outage.own_log_again();
+        assert_eq!((outage.is_own_log(), outage.check()), (true, Ok(())));
     }
 }

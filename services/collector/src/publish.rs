@@ -133,13 +133,12 @@ impl Publisher {
     async fn is_in_the_log(&self, known: &Offsets, appended: &Appended) -> bool {
         let before = |partition: &i32| known.get(partition).copied().unwrap_or_default();
         let mut confirmed = appended.iter().flatten();
-        if confirmed.clone().any(|(partition, offset)| *offset < before(partition)) {
-            self.outage.is_another_log();
-        } else if confirmed.any(|(partition, _)| before(partition) == 0) {
+        let is_before = confirmed.clone().any(|(partition, offset)| *offset < before(partition));
+        if is_before || confirmed.any(|(partition, _)| before(partition) == 0) {
             match self.log.is_still_itself().await {
-                Ok(true) => {}
+                Ok(true) if !is_before => {}
+                Ok(true) | Err(_) => return false,
                 Ok(false) => self.outage.is_another_log(),
-                Err(_) => return false,
             }
         }
         self.outage.is_own_log()

@@ -294,9 +294,18 @@ impl Handle {
 /// Asks Kafka again and again whether it takes records, and publishing whether it confirms them: a cluster may answer
 /// every question and yet write nothing.
 async fn watch_kafka(appender: Appender, log: Log, outage: Arc<Outage>, health: Health) {
+    // A broker that has just come back may tell of an empty log for a moment: only the second such answer counts.
+    let mut was_another = false;
     for round in 0u32.. {
-        if round.is_multiple_of(IDENTITY_EVERY) && matches!(log.is_still_itself().await, Ok(false)) {
-            outage.is_another_log();
+        if round.is_multiple_of(IDENTITY_EVERY) || was_another {
+            match log.is_still_itself().await {
+                Ok(true) => {
+                    was_another = false;
+                    outage.own_log_again();
+                }
+                Ok(false) if std::mem::replace(&mut was_another, true) => outage.is_another_log(),
+                Ok(false) | Err(_) => {}
+            }
         }
         let answers = appender.ready(READINESS_TIMEOUT).await;
         match outage.check().and(answers) {

@@ -57,8 +57,8 @@ CREATE TABLE arrivals (
 );
 
 -- What is named by events that count no more (voided ones) and by copies that do not. The graph knows nothing of whoever is in
--- no other event; whoever asks for what was known before finds them here. name: an identifier, the id of a subject, of an
--- entity, or of an event that a void takes back.
+-- no other event; whoever asks for what was known before finds them here. name: an identifier, a group, the id of a subject, of
+-- an entity, or of an event that a void takes back.
 CREATE TABLE taken_back (
     name     text NOT NULL,
     event_id uuid NOT NULL,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use domain::position::Offsets;
 use domain::{Interaction, time};
+use futures::TryStreamExt as _;
 use prost::Message as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -17,8 +18,11 @@ use crate::effects::{self, Effects, Named};
 use crate::identity::Node;
 use crate::model::Customer360;
 
-/// A search that finds more subjects of one identifier than this is given up.
-const SUBJECTS_MAX: usize = 100_000;
+/// So many subjects of one identifier are looked at: of a hub no more are needed, and whoever is known by more without being
+/// one has no past that could be folded while somebody waits.
+const SUBJECTS_MAX: usize = 2_000;
+/// What the copies of all events may take in memory.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Of an identifier that was a hub and is asked for itself, so many subjects are followed.
 const SHARED_MAX: usize = 200;
 
@@ -190,13 +194,21 @@ impl Search<'_> {
             Seed::Group(group) => {
                 let members: Vec<Uuid> = sqlx::query_scalar(
                     "SELECT coalesce(e.owner_subject, a.party) FROM affiliations AS a
-                     LEFT JOIN entities AS e ON e.entity_id = a.party WHERE a.group_id = $1 LIMIT $2",
+                     LEFT JOIN entities AS e ON e.entity_id = a.party WHERE a.group_id = $1
+                     ORDER BY a.first_stamp LIMIT $2",
                 )
                 .bind(group)
                 .bind(SHARED_MAX as i64)
                 .fetch_all(&mut *connection)
                 .await?;
                 self.begin_at(connection, &members).await?;
+                let taken_back = self.taken_back(connection, std::slice::from_ref(group)).await?;
+                let events: BTreeSet<Uuid> = taken_back.into_values().flatten().collect();
+                for (event, said) in self.counted(connection, &events).await? {
+                    self.found.events.insert(event);
+                    self.found.entities.extend(said.entities);
+                    self.found.frontier.extend(said.named.into_iter().flat_map(|(_, identifiers)| identifiers));
+                }
             }
         }
         Ok(())
@@ -245,7 +257,7 @@ impl Search<'_> {
             }
         }
         for (identifier, namings) in namings {
-            let followed = self.follow(&identifier, namings);
+            let followed = self.follow(&identifier, namings)?;
             next.extend(followed);
         }
         // Explicit links stay on at hubs.
@@ -268,8 +280,9 @@ impl Search<'_> {
     }
 
     /// What an identifier leads to. A hub leads nowhere; so much of its neighbours is taken that it is one again.
-    fn follow(&mut self, identifier: &str, namings: Vec<Naming>) -> Vec<String> {
-        let Some(node) = Node::parse(identifier) else { return Vec::new() };
+    fn follow(&mut self, identifier: &str, namings: Vec<Naming>) -> Result<Vec<String>, PastError> {
+        let Some(node) = Node::parse(identifier) else { return Ok(Vec::new()) };
+        let is_cut = namings.len() >= SUBJECTS_MAX;
         let mut near: BTreeSet<Node> = BTreeSet::new();
         let mut witnesses = Vec::new();
         for naming in &namings {
@@ -282,10 +295,13 @@ impl Search<'_> {
             if self.model.limits.exceeded(&node, &near) {
                 self.found.events.extend(witnesses);
                 let shared = if self.found.seeds.contains(identifier) { SHARED_MAX } else { 0 };
-                return self.take(namings.into_iter().take(shared));
+                return Ok(self.take(namings.into_iter().take(shared)));
             }
         }
-        self.take(namings.into_iter())
+        if is_cut {
+            return Err(PastError::TooMuch(SUBJECTS_MAX));
+        }
+        Ok(self.take(namings.into_iter()))
     }
 
     fn take(&mut self, namings: impl Iterator<Item = Naming>) -> Vec<String> {
@@ -307,12 +323,9 @@ impl Search<'_> {
             .bind(identifiers)
             .bind(&self.cut.known)
             .bind(self.cut.occurred_by)
-            .bind(SUBJECTS_MAX as i64 + 1)
+            .bind(SUBJECTS_MAX as i64)
             .fetch_all(connection)
             .await?;
-        if rows.len() > SUBJECTS_MAX {
-            return Err(PastError::TooMuch(SUBJECTS_MAX));
-        }
         let mut namings: BTreeMap<String, Vec<Naming>> = BTreeMap::new();
         for (identifier, subject, identifiers, event) in rows {
             namings.entry(identifier).or_default().push(Naming { subject, identifiers, event });
@@ -326,10 +339,15 @@ impl Search<'_> {
         connection: &mut PgConnection,
         names: &[String],
     ) -> Result<BTreeMap<String, BTreeSet<Uuid>>, PastError> {
-        let rows: Vec<(String, Uuid)> = sqlx::query_as("SELECT name, event_id FROM taken_back WHERE name = ANY($1)")
-            .bind(names)
-            .fetch_all(connection)
-            .await?;
+        let rows: Vec<(String, Uuid)> =
+            sqlx::query_as("SELECT name, event_id FROM taken_back WHERE name = ANY($1) LIMIT $2")
+                .bind(names)
+                .bind(self.events_max as i64 + 1)
+                .fetch_all(connection)
+                .await?;
+        if rows.len() > self.events_max {
+            return Err(PastError::TooMuch(self.events_max));
+        }
         let mut events: BTreeMap<String, BTreeSet<Uuid>> = BTreeMap::new();
         for (name, event) in rows {
             events.entry(name).or_default().insert(event);
@@ -397,10 +415,13 @@ impl Search<'_> {
         before: &[i64],
     ) -> Result<Vec<Copy>, PastError> {
         type Row = (Uuid, String, chrono::DateTime<chrono::Utc>, Vec<u8>, i32, i64);
-        let rows: Vec<Row> =
-            sqlx::query_as(include_str!("../sql/past/copies.sql")).bind(events).fetch_all(connection).await?;
-        let mut copies = Vec::with_capacity(rows.len());
-        for (event_id, payload, received_at, hash, partition, offset) in rows {
+        let mut rows = sqlx::query_as::<_, Row>(include_str!("../sql/past/copies.sql")).bind(events).fetch(connection);
+        let (mut copies, mut bytes) = (Vec::new(), 0);
+        while let Some((event_id, payload, received_at, hash, partition, offset)) = rows.try_next().await? {
+            bytes += payload.len();
+            if copies.len() >= 2 * self.events_max || bytes > BYTES_MAX {
+                return Err(PastError::TooMuch(self.events_max));
+            }
             let next = usize::try_from(partition).ok().and_then(|partition| before.get(partition));
             if next.is_none_or(|next| offset >= *next) {
                 continue;

@@ -119,6 +119,7 @@ pub(crate) async fn note_taken_back<'e>(
     for interaction in gone {
         let effects = Effects::of(interaction, &model.namespace);
         rows.extend(effects.entities.iter().map(|entity| (entity.id.to_string(), interaction.event_id)));
+        rows.extend(effects.groups.iter().map(|group| (group.clone(), interaction.event_id)));
         for named in effects.named {
             let identifiers = named.identifiers.iter().map(ToString::to_string);
             rows.extend(identifiers.chain([named.id.to_string()]).map(|name| (name, interaction.event_id)));

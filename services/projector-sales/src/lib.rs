@@ -36,7 +36,7 @@ use uuid::Uuid;
 use folds::Rows;
 
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 4;
+const FOLD_VERSION: u32 = 5;
 
 /// The read model.
 #[derive(Clone, Copy, Debug, Default)]

@@ -44,7 +44,7 @@ use uuid::Uuid;
 pub use load::Loading;
 
 /// Raised whenever [`folds`] give other rows for the same events.
-const FOLD_VERSION: u32 = 4;
+const FOLD_VERSION: u32 = 5;
 
 /// The views that depend on now. Every other view of the model is digested.
 pub const OF_NOW: &[&str] = &["waiting"];

@@ -6,7 +6,7 @@ use service_kit::Health;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 use tokio::time::{sleep, timeout};
 
-use crate::{problem::Problem, progress::Progress};
+use crate::{past, problem::Problem, progress::Progress};
 
 /// The condition of readiness that PostgreSQL answers.
 pub(crate) const DATABASE: &str = "database";
@@ -49,6 +49,7 @@ impl Database {
             // The pool tries to connect until its time is up, and then says no more than that: whether there was nobody
             // to connect to, or every connection was taken, is known here alone.
             Err(sqlx::Error::PoolTimedOut) if !self.answers() => Err(Problem::unavailable()),
+            Err(error) if matches!(access, Access::Write) => Err(past::not_made(error)),
             begun => Ok(begun?),
         }
     }

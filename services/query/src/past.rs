@@ -3,7 +3,7 @@
 //! the statements that read the present. Nothing of it is ever committed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::position::Offsets;
@@ -17,8 +17,8 @@ use projector_sales::Sales;
 use projector_service::Service;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -34,6 +34,8 @@ use crate::{
 const SLOTS: i64 = 2;
 /// How long a request waits for one of these.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// Tables that are missing are made, and dropped by nobody in between, as often as this.
+const TRIES: usize = 3;
 /// How often it looks.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
 /// The advisory locks of the slots' tables: sixteen a model, below those of all generations (2^40).
@@ -91,17 +93,17 @@ pub(crate) struct Folding {
     limits: HubLimits,
     /// A customer with more events has no past that could be folded while somebody waits.
     events_max: usize,
-    slots: Semaphore,
-    is_made: AtomicBool,
+    slots: Arc<Semaphore>,
 }
 
 impl Folding {
     pub(crate) fn new(database: PgConnectOptions, limits: HubLimits, events_max: usize) -> Self {
-        Self { database, limits, events_max, slots: Semaphore::new(SLOTS as usize), is_made: AtomicBool::new(false) }
+        Self { database, limits, events_max, slots: Arc::new(Semaphore::new(SLOTS as usize)) }
     }
 }
 
 /// The three models, as this version folds them.
+#[derive(Clone)]
 struct Models {
     namespace: Namespace,
     sales: Sales,
@@ -158,6 +160,18 @@ impl Slot {
         }
     }
 
+    fn schemas(&self) -> Vec<&str> {
+        [&self.sales, &self.service, &self.customer360].iter().flat_map(|s| [s.schema(), s.views()]).collect()
+    }
+
+    /// Whether all of it is there. While the slot's lock is held nobody drops any of it.
+    async fn is_there(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT bool_and(to_regnamespace(name) IS NOT NULL) FROM unnest($1::text[]) AS n (name)")
+            .bind(self.schemas())
+            .fetch_one(connection)
+            .await
+    }
+
     fn of(&self, model: &str) -> &Scratch {
         match model {
             "sales" => &self.sales,
@@ -180,34 +194,54 @@ pub(crate) async fn open(app: &App, reference: &Reference, wanted: &Wanted, past
     let customer360 = Customer360::new(namespace).with_limits(app.folding.limits.clone());
     let events_max = app.folding.events_max;
     let models = Models { namespace, sales: Sales, service: Service, customer360, events_max };
-    let Ok(_one) = app.folding.slots.acquire().await else { return Err(Problem::unavailable()) };
-    let models = if app.folding.is_made.load(Ordering::Relaxed) {
-        models
-    } else {
-        let database = app.folding.database.clone();
-        let models = apart(|| async move { make_tables(&database, &models).await.map(|()| models) }).await?;
-        app.folding.is_made.store(true, Ordering::Relaxed);
-        models
-    };
+    let busy = || Problem::new(Kind::Busy, "too many pasts are being folded; ask again after Retry-After");
+    let permit = timeout(SLOT_WAIT, app.folding.slots.clone().acquire_owned()).await;
+    let permit = permit.map_err(|_| busy())?.map_err(|_| Problem::unavailable())?;
     let wanted = match &past.known_at {
         Some(Known::At(position)) => wanted.or_position(position),
         _ => wanted.clone(),
     };
-    let mut snapshot = Snapshot::writable_at(&app.database, &app.waiting, &wanted).await?;
-    let (reference, past) = (reference.clone(), past.clone());
-    let folded = apart(|| async move {
-        match fold(&mut snapshot, &models, &reference, &past).await {
-            Ok(()) => Ok(snapshot),
-            Err(problem) => {
-                snapshot.close().await?;
-                Err(problem)
+    let (reference, past, database) = (reference.clone(), past.clone(), app.folding.database.clone());
+    let mut permit = permit;
+    for _ in 0..TRIES {
+        let mut snapshot = Snapshot::writable_at(&app.database, &app.waiting, &wanted).await?;
+        let (reference, past, models, database) = (reference.clone(), past.clone(), models.clone(), database.clone());
+        // The permit goes with the work: whoever has hung up is not waited for, and still takes part.
+        let done = apart(move || async move {
+            match fold(&mut snapshot, &models, &reference, &past).await {
+                Ok(Some(folded)) => {
+                    snapshot.become_past(folded.progress, folded.names, permit);
+                    Ok(Done::Folded(snapshot))
+                }
+                Ok(None) => {
+                    snapshot.close().await?;
+                    make_tables(&database, &models).await?;
+                    Ok(Done::Again(permit))
+                }
+                Err(problem) => {
+                    snapshot.close().await?;
+                    Err(problem)
+                }
             }
+        });
+        match done.await? {
+            Done::Folded(snapshot) => return Ok(snapshot),
+            Done::Again(again) => permit = again,
         }
-    });
-    folded.await.inspect_err(|_| {
-        // Somebody may have dropped the tables; the next request looks, and makes them again.
-        app.folding.is_made.store(false, Ordering::Relaxed);
-    })
+    }
+    Err(busy())
+}
+
+enum Done {
+    Folded(Snapshot),
+    /// The tables were not there, and have been made.
+    Again(OwnedSemaphorePermit),
+}
+
+/// What a past is read with.
+struct Folded {
+    progress: Progress,
+    names: Names,
 }
 
 /// Does work that takes processor time and a connection in turns, on a thread where it keeps no other request waiting.
@@ -224,7 +258,13 @@ where
     }
 }
 
-async fn fold(snapshot: &mut Snapshot, models: &Models, reference: &Reference, past: &Past) -> Result<(), Problem> {
+/// `None`: there are no tables to fold in.
+async fn fold(
+    snapshot: &mut Snapshot,
+    models: &Models,
+    reference: &Reference,
+    past: &Past,
+) -> Result<Option<Folded>, Problem> {
     foldable(snapshot, models).await?;
     let progress = known(snapshot, past).await?;
     let of = |model: &str| progress.models.get(model).map(|reached| reached.next.clone()).unwrap_or_default();
@@ -241,6 +281,9 @@ async fn fold(snapshot: &mut Snapshot, models: &Models, reference: &Reference, p
         .await
         .map_err(not_found)?;
     let slot = take_slot(&mut *connection, models).await?;
+    if !slot.is_there(&mut *connection).await? {
+        return Ok(None);
+    }
     let at = |model: &str| records(&copies, &of(model), past.valid_at, &models.namespace);
     // In this order: customer360's tables are where unqualified names lead afterwards.
     let namespace = &models.namespace;
@@ -254,8 +297,7 @@ async fn fold(snapshot: &mut Snapshot, models: &Models, reference: &Reference, p
     for (model, reached) in &mut progress.models {
         slot.of(model).schema().clone_into(&mut reached.schema);
     }
-    snapshot.become_past(progress, slot.names());
-    Ok(())
+    Ok(Some(Folded { progress, names: slot.names() }))
 }
 
 /// Whether the live generations were folded as this version would.
@@ -390,37 +432,38 @@ async fn make_tables(database: &PgConnectOptions, models: &Models) -> Result<(),
 }
 
 async fn make_within(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
+    /// Ours, and of no other shape.
+    const OTHERS: &str = "SELECT nspname::text FROM pg_namespace
+        WHERE nspname ~ '^past_[0-9a-f]{8}_[0-9]+_(sales|service|customer360)(_views)?$' AND NOT starts_with(nspname, $1)";
     let mut tx = connection.begin().await?;
+    // All locks, in order: nobody folds while tables come and go.
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MAKING_LOCK_KEY).execute(&mut *tx).await?;
     for number in 0..SLOTS {
         let slot = models.slot(number);
-        let is_there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
-            .bind(slot.sales.schema())
-            .fetch_one(&mut *tx)
-            .await?;
-        if !is_there {
-            slot.sales.create(&mut tx, &models.sales).await?;
-            slot.service.create(&mut tx, &models.service).await?;
-            slot.customer360.create(&mut tx, &models.customer360).await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(slot.lock_key).execute(&mut *tx).await?;
+        if slot.is_there(&mut tx).await? {
+            continue;
         }
+        for schema in slot.schemas() {
+            drop_schema(&mut tx, schema).await?;
+        }
+        slot.sales.create(&mut tx, &models.sales).await?;
+        slot.service.create(&mut tx, &models.service).await?;
+        slot.customer360.create(&mut tx, &models.customer360).await?;
     }
-    tx.commit().await?;
+    // Whoever comes here folds as the live generations are folded: the tables of other versions are of no use to anybody.
     let own = models.slot_name(0);
-    let own = own.trim_end_matches('0');
-    let others: Vec<String> = sqlx::query_scalar(
-        "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'past\\_%' AND NOT starts_with(nspname, $1)",
-    )
-    .bind(own)
-    .fetch_all(&mut *connection)
-    .await?;
+    let own = own.trim_end_matches('0').to_owned();
+    let others: Vec<String> = sqlx::query_scalar(OTHERS).bind(own).fetch_all(&mut *tx).await?;
     for other in others {
-        let drop =
-            format!("SET lock_timeout = '200ms'; DROP SCHEMA IF EXISTS \"{}\" CASCADE", other.replace('"', "\"\""));
-        if let Err(error) = sqlx::raw_sql(&drop).execute(&mut *connection).await {
-            tracing::debug!(%error, schema = other, "tables of another version are left as they are");
-        }
+        drop_schema(&mut tx, &other).await?;
     }
-    Ok(())
+    tx.commit().await
+}
+
+async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+    let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", schema.replace('"', "\"\""));
+    sqlx::raw_sql(&drop).execute(connection).await.map(|_| ())
 }
 
 fn not_found(error: PastError) -> Problem {
@@ -442,14 +485,14 @@ fn not_folded(error: ScratchError) -> Problem {
 }
 
 /// A replica cannot be written to, not even what is taken back at once.
-fn not_made(error: sqlx::Error) -> Problem {
+pub(crate) fn not_made(error: sqlx::Error) -> Problem {
     let refused =
         matches!(&error, sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("25006" | "0A000" | "42501")));
     if refused {
         return Problem::new(
             Kind::PastNotFoldable,
             "the past is folded in tables of its own, and this query service may not write: ask one that is connected to the \
-             primary PostgreSQL by a role that may create schemas",
+             primary PostgreSQL by a role that may create schemas and call pg_advisory_xact_lock and pg_try_advisory_xact_lock",
         );
     }
     error.into()

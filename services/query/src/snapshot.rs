@@ -7,7 +7,7 @@ use domain::Position;
 use projection::positions::{self, Behind, DeadLetter};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Postgres, Transaction};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     database::{Access, Database},
@@ -81,6 +81,8 @@ pub(crate) struct Snapshot {
     dead_letters: Option<Value>,
     /// Where its views are.
     pub(crate) names: Names,
+    /// One of those who fold the past, until it is closed.
+    _folding: Option<OwnedSemaphorePermit>,
 }
 
 impl Snapshot {
@@ -158,7 +160,7 @@ impl Snapshot {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { transaction, progress, dead_letters: None, names: Names::default() })
+        Ok(Self { transaction, progress, dead_letters: None, names: Names::default(), _folding: None })
     }
 
     /// Ends the transaction in time, so that its connection goes back to the pool clean.
@@ -188,8 +190,8 @@ impl Snapshot {
     }
 
     /// Shows another progress and other views from here on.
-    pub(crate) fn become_past(&mut self, progress: Progress, names: Names) {
-        (self.progress, self.names) = (progress, names);
+    pub(crate) fn become_past(&mut self, progress: Progress, names: Names, folding: OwnedSemaphorePermit) {
+        (self.progress, self.names, self._folding) = (progress, names, Some(folding));
     }
 
     /// The dead letters as the answer's member; `None` where there are none to be named.

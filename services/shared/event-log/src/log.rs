@@ -224,12 +224,14 @@ impl Log {
         Ok(self.watermarks(Topic::Log).await?.into_iter().map(|(p, w)| (p, w.start)).collect())
     }
 
-    /// The offset the next record will get, a partition.
+    /// The offset the next record will get, a partition of the log's own: of what was added to the topic nothing is said.
     ///
     /// # Errors
     /// As [`Log::watermarks`].
     pub async fn ends(&self) -> Result<Offsets, LogError> {
-        Ok(self.watermarks(Topic::Log).await?.into_iter().map(|(p, w)| (p, w.end)).collect())
+        let own = |partition: &i32| *partition < self.partitions();
+        let marks = self.watermarks(Topic::Log).await?;
+        Ok(marks.into_iter().filter(|(p, _)| own(p)).map(|(p, w)| (p, w.end)).collect())
     }
 
     /// The records at exactly these offsets of the log; a partition is left out where none stands there.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::process::{Pid, setpriority_process};
 use sqlx::PgConnection;
 
-/// The lock of whoever loads beside live generations. Generations' own begin far above it.
-const BUILD_LOCK_KEY: i64 = 0x7261_7070_6f72;
+/// The lock of whoever loads beside live generations, below all that generations have.
+const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
 /// How often somebody who waits for a turn asks again.
 const TURN_PAUSE: Duration = Duration::from_millis(500);
 /// As little as there is: what it holds up is itself alone, since a build locks nothing that others wait for.
@@ -22,6 +22,7 @@ const NICE: i32 = 19;
 /// # Errors
 /// PostgreSQL refuses the statement or is lost.
 pub(crate) async fn my_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut told = false;
     loop {
         let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(BUILD_LOCK_KEY)
@@ -29,6 +30,9 @@ pub(crate) async fn my_turn(connection: &mut PgConnection) -> Result<(), sqlx::E
             .await?;
         if mine {
             return Ok(());
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!("another generation is being loaded; this one waits for its turn");
         }
         tokio::time::sleep(TURN_PAUSE).await;
     }

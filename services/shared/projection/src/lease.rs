@@ -156,7 +156,7 @@ impl Leases {
                  WHERE model = $1 AND generation = $2 AND partition = ANY($5)
                  RETURNING partition, epoch
              )
-             UPDATE backbone.checkpoints c SET epoch = taken.epoch, updated_at = clock_timestamp()
+             UPDATE backbone.checkpoints c SET epoch = taken.epoch
              FROM taken WHERE c.model = $1 AND c.generation = $2 AND c.partition = taken.partition
              RETURNING c.partition, c.epoch, c.next_offset, c.last_offset, c.last_hash,
                        (extract(epoch FROM c.last_received_at) * 1000000)::bigint",

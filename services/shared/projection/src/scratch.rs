@@ -1,5 +1,5 @@
 //! A few events folded on their own, by the same code as a generation, in tables that are empty before and after: for
-//! questions about the past, and for holding what stands against what should.
+//! questions about the past.
 //!
 //! The tables are made once and kept; what is folded into them is never committed. Whoever uses them holds their lock.
 
@@ -8,7 +8,7 @@ use event_log::Record;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use crate::fold::Folder;
+use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation, Views, hex};
 use crate::model::ReadModel;
 use crate::unit::{Decoded, Unit};
@@ -25,6 +25,15 @@ pub enum ScratchError {
     /// A batch could not be folded at all.
     #[error("{0}")]
     Fold(String),
+}
+
+impl From<FoldError> for ScratchError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::Lost(error) | FoldError::Short(error) => Self::Database(error),
+            other => Self::Fold(other.to_string()),
+        }
+    }
 }
 
 /// Tables and views of one model.
@@ -98,7 +107,7 @@ impl Scratch {
             let decoded = |r: &Record| Decoded::new(r.clone(), namespace, |brief| model.needs(brief));
             let unit = Unit::new(some.iter().map(decoded).collect());
             let folded = folder.fold(connection, model, unit, None).await;
-            aside += folded.map_err(|error| ScratchError::Fold(error.to_string()))?.aside;
+            aside += folded?.aside;
         }
         Ok(aside)
     }
@@ -114,8 +123,8 @@ pub fn fingerprint(models: &[(String, &'static str)]) -> String {
     hex(&hash.finalize()[..4])
 }
 
-/// The records among these copies that count: of each event the least, if it had occurred by the time. Copies are
-/// `(partition, offset, received_at, value)`; what cannot be read counts as it is.
+/// The records among these copies that count: of each event the least, if it had occurred by the time. What cannot be read
+/// counts as it is.
 pub fn counting(copies: Vec<Record>, occurred_by: Option<i64>, namespace: &Namespace) -> Vec<Record> {
     let mut counting = std::collections::BTreeMap::new();
     let mut unread = Vec::new();

@@ -688,10 +688,6 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
                 // row which a stopped predecessor has locked.
                 leases.end_lapsed(connection).await?;
             }
-            moments::note(connection, &leases.generation).await?;
-            if beats % moments::THIN_EVERY == 0 {
-                moments::thin(connection, &leases.generation).await?;
-            }
             Ok::<_, sqlx::Error>(view)
         };
         // A connection that hangs is given up: the next one may work.
@@ -718,6 +714,13 @@ async fn heartbeats(leases: Leases, database_url: String, sender: watch::Sender<
             Ok(None) => {}
             Err(failure) => pulse.failure = Some(failure),
         });
+        // Behind the leases: what cannot be noted must not cost them.
+        if !failing && let Some(connection) = &mut connection {
+            let noting = moments::keep(connection, &leases.generation, beats);
+            if let Ok(Err(error)) = timeout(leases.ttl / 2, noting).await {
+                tracing::warn!(model = leases.generation.model, %error, "how far the model has come was not noted");
+            }
+        }
         sleep(pause).await;
     }
 }
