@@ -168,7 +168,9 @@ fn of_events() -> Vec<Part> {
 }
 
 fn of_parties() -> Vec<Part> {
-    let entities = "r.entity_id IN (SELECT entity_id FROM pg_temp.repair_entities)";
+    // One that stands there under another id than its own is wrong.
+    let entities = "(r.entity_id IN (SELECT entity_id FROM pg_temp.repair_entities)
+                     OR (r.kind, r.key) IN (SELECT kind, key FROM pg_temp.repair_entities))";
     let set_by = |stamp: &str| format!("CASE WHEN length({stamp}) >= 16 THEN {{schema}}.stamp_event({stamp}) END");
     vec![
         Part::of("entities", &["entity_id"], entities, &set_by("q.owner_stamp")),

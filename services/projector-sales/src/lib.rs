@@ -123,7 +123,7 @@ impl ReadModel for Sales {
 
 impl Repairable for Sales {
     fn finds(&self) -> Vec<Find> {
-        repair::finds::<Self>()
+        repair::finds::<Self>(&tables::ALL)
     }
 
     fn parts(&self) -> Vec<Part> {

@@ -14,14 +14,15 @@ pub fn nodes(interaction: &Interaction) -> Vec<String> {
 const COMPONENTS: &str = "SELECT n.component FROM {schema}.thread_nodes AS n
      JOIN pg_temp.repair_threads AS t ON t.node = n.node
      UNION SELECT component FROM {schema}.thread_facts
-     WHERE nodes && (SELECT coalesce(array_agg(node::text), '{}') FROM pg_temp.repair_threads)";
+     WHERE nodes && (SELECT coalesce(array_agg(node::text), '{}') FROM pg_temp.repair_threads)
+     UNION SELECT t.component FROM pg_temp.repair_subjects AS s JOIN {schema}.threads AS t ON t.subject_id = s.subject_id";
 
 /// A component's number differs from one fold to another: what a thread is known by here is the first text that joins it.
 const FIRST_NODE: &str = "(SELECT min(n.node) FROM {schema}.thread_nodes AS n WHERE n.component = r.component)";
 
 impl Repairable for Service {
     fn finds(&self) -> Vec<Find> {
-        let mut all = finds::<Self>();
+        let mut all = finds::<Self>(&tables::ALL);
         all.push(Find {
             what: What::Threads,
             sql: format!("SELECT node::text FROM {{schema}}.thread_nodes WHERE component IN ({COMPONENTS})"),

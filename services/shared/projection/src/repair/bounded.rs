@@ -5,9 +5,17 @@ use crate::bounded::{Bounded, Kind, Table};
 
 const IN_EVENTS: &str = "r.event_id IN (SELECT event_id FROM pg_temp.repair_events)";
 
-/// How its tables are asked for more names: [`super::Repairable::finds`].
-pub fn finds<B: Bounded>() -> Vec<Find> {
-    let mut finds = Vec::new();
+/// How its tables are asked for more names: [`super::Repairable::finds`]. `tables`: those that are derived.
+pub fn finds<B: Bounded>(tables: &[Table]) -> Vec<Find> {
+    let owned = tables.iter().filter(|table| table.columns.contains(&"subject_id"));
+    let owned = owned.map(|Table { name, kind, key, .. }| Find {
+        what: What::Entities,
+        sql: format!(
+            "SELECT '{kind}', r.{key}::text FROM pg_temp.repair_subjects AS s
+             JOIN {{schema}}.{name} AS r ON r.subject_id = s.subject_id"
+        ),
+    });
+    let mut finds: Vec<Find> = owned.collect();
     for Kind { kind, column } in B::KINDS {
         finds.push(Find {
             what: What::Events,
