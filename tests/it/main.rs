@@ -17,6 +17,7 @@ mod past;
 mod readme;
 mod redrive;
 mod reference;
+mod repair;
 mod replays;
 mod runbooks;
 mod tidy;

@@ -22,6 +22,7 @@
 //! | `graph` | the stored identity graph: short ways where they are safe, else [`identity::resolve`] over whole clusters |
 //! | `load` | a log from its beginning, into empty tables |
 //! | `undo` | voids and lesser copies |
+//! | [`repair`] | which rows tell of a customer |
 //! | [`past`] | which events made a customer what it was at a past moment |
 //!
 //! The query service reads the tables of `sql/schema.sql` by name: they are this crate's interface as much as the views.
@@ -35,6 +36,7 @@ mod load;
 mod model;
 pub mod past;
 mod registers;
+pub mod repair;
 mod timeline;
 mod undo;
 

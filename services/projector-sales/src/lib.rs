@@ -29,6 +29,7 @@ use domain::{Brief, Entity, interaction::SESSION};
 use projection::{
     ApplyError, Batch, BatchTx, Mode, ReadModel,
     bounded::{self, Bounded, Change, Fact, Facts, Kind},
+    repair::{self, Find, Part, Repairable},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -117,6 +118,16 @@ impl ReadModel for Sales {
 
     async fn apply(&self, cx: &mut BatchTx<'_>, batch: &Batch, mode: Mode) -> Result<(), ApplyError> {
         bounded::apply(self, cx, batch, mode).await
+    }
+}
+
+impl Repairable for Sales {
+    fn finds(&self) -> Vec<Find> {
+        repair::finds::<Self>(&tables::ALL)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        repair::parts(&tables::ALL)
     }
 }
 

@@ -139,6 +139,21 @@ const SESSION_PRODUCTS: Table = Table {
     columns: &["session_id", "product_no", "sku", "viewed_at", "carted_at", "set_by"],
 };
 
+/// All of them.
+pub(crate) const ALL: [Table; 11] = [
+    ORDERS,
+    ORDER_LINES,
+    ORDER_REFUNDS,
+    CARTS[0],
+    CARTS[1],
+    CARTS[2],
+    CART_LINES[0],
+    CART_LINES[1],
+    CART_LINES[2],
+    SESSIONS,
+    SESSION_PRODUCTS,
+];
+
 /// Writes what has changed.
 pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change<Rows>]) -> Result<(), sqlx::Error> {
     replace(connection, &ORDERS, changes, |rows| rows.order.order.as_slice(), order).await?;

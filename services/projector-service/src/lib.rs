@@ -14,6 +14,7 @@
 //! | [`folds`] | pure: the facts of a case or a call, or what events tell of a thread, to its rows |
 //! | `tables` | the derived tables of cases and calls and their rows' encoding |
 //! | `load` | a log from its beginning, into empty tables |
+//! | `repair` | which rows tell of a case, a call, a thread |
 //! | `threads` | which messages are one thread, and the tables of threads |
 //! | `sql/schema.sql` | the tables of a generation |
 //! | `sql/row_indexes.sql`, `sql/indexes.sql` | the indexes of its facts, created once they are loaded, and of what is derived from them |
@@ -30,6 +31,7 @@
 
 pub mod folds;
 mod load;
+mod repair;
 mod tables;
 mod threads;
 
@@ -42,6 +44,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use load::Loading;
+pub use repair::nodes;
 
 /// Raised whenever [`folds`] give other rows for the same events.
 const FOLD_VERSION: u32 = 5;

@@ -120,6 +120,9 @@ const CALL_LEGS: Table = Table {
     ],
 };
 
+/// All of them.
+pub(crate) const ALL: [Table; 4] = [CASES, CASE_SPANS, CALLS, CALL_LEGS];
+
 /// Writes what has changed.
 pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change<Rows>]) -> Result<(), sqlx::Error> {
     replace(connection, &CASES, changes, |rows| rows.of_case.case.as_slice(), case).await?;

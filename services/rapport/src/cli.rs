@@ -130,6 +130,17 @@ identical to the live one; where it is of another (a new version, other fold set
 be agreed to, here or by --yes. Exit code 1: it differs and was not swapped in.")]
     Replay(ReplayArgs),
 
+    /// Hold what stands about one entity or one customer against the log, show what differs, and put it right
+    #[command(after_help = "\
+Examples:
+  rapport repair order:77
+  rapport repair email:ann@example.com --yes
+  rapport repair order:77 --json | jq '.models[].differences'
+
+REF is an entity (order:77, case:5, call:9, cart:c1) or a customer (a customer id, a subject id, kind:value). Without --yes, or a
+yes on the terminal, nothing is changed. Exit code 0: nothing differs, or it has been put right; 1: rows differ.")]
+    Repair(RepairArgs),
+
     /// Build, compare, swap in, ask back and drop generations of a read model: the steps of a replay one by one
     #[command(subcommand)]
     Generation(GenerationCommand),
@@ -381,6 +392,18 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Swap it in even where it differs from the live one
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// An entity or a customer
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Put right what differs
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]

@@ -71,6 +71,7 @@ fn run(cli: Cli, flags: &SettingFlags) -> Outcome {
             Command::Status(args) => Box::pin(ops::status(&config, args)).await,
             Command::Log(cli::LogCommand::Read(args)) => Box::pin(ops::log_read(&config, &args)).await,
             Command::Log(cli::LogCommand::Forward(args)) => Box::pin(ops::log_forward(&config, &args)).await,
+            Command::Repair(args) => Box::pin(ops::repair(&config, &args)).await,
             Command::Replay(args) => Box::pin(ops::replay(&config, args)).await,
             Command::Generation(command) => Box::pin(ops::generation(&config, command)).await,
             Command::Digest(args) => Box::pin(ops::digest(&config, &args)).await,

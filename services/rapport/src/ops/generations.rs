@@ -1,11 +1,12 @@
 //! Replays: a generation is built beside the live one, compared, swapped in; asked back and dropped.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use event_log::Log;
 use projection::ReadModel;
-use projection::compare::{CompareError, Comparison, Counts, Difference, compare};
+use projection::compare::{CompareError, Comparison, Counts, Difference, Named, compare};
 use projection::generation::{self, Generation, GenerationError, Listed, State};
 use projection::swap::{SwapError, swap};
 use projector_customer360::Customer360;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use service_kit::Config;
 use sqlx::PgConnection;
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 use super::{log_exit, open_log};
 use crate::cli::{GenerationArgs, GenerationCommand, Model, ReplayArgs};
@@ -427,7 +429,7 @@ impl Work {
 }
 
 /// Asks on the terminal; elsewhere the answer is no.
-fn asked_yes(question: &str) -> bool {
+pub(super) fn asked_yes(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;
     }
@@ -536,29 +538,29 @@ fn document(compared: &Comparison) -> Value {
             })
         })
         .collect();
-    let differences: Vec<Value> = compared
-        .differences
-        .iter()
-        .map(|d| {
-            let events: Vec<Value> = d
-                .events
-                .iter()
-                .map(|id| match compared.events.get(id) {
-                    Some(e) => json!({
-                        "event_id": id, "source": e.source, "id": e.id, "type": e.kind, "occurred_at": e.occurred_at,
-                        "partition": e.partition, "log_offset": e.log_offset,
-                    }),
-                    None => json!({"event_id": id}),
-                })
-                .collect();
-            json!({"view": d.view, "key": d.key, "live": d.live, "other": d.other, "events": events})
-        })
-        .collect();
+    let differences: Vec<Value> =
+        compared.differences.iter().map(|d| difference_document("view", d, &compared.events)).collect();
     json!({
         "model": compared.live.model, "live": compared.live.number, "other": compared.other.number,
         "position": compared.position.token(), "is_identical": compared.is_identical(),
         "views": views, "differences": differences,
     })
+}
+
+/// A row that differs, of a view or a table.
+pub(super) fn difference_document(of: &str, d: &Difference, events: &BTreeMap<Uuid, Named>) -> Value {
+    let events: Vec<Value> = d
+        .events
+        .iter()
+        .map(|id| match events.get(id) {
+            Some(e) => json!({
+                "event_id": id, "source": e.source, "id": e.id, "type": e.kind, "occurred_at": e.occurred_at,
+                "partition": e.partition, "log_offset": e.log_offset,
+            }),
+            None => json!({"event_id": id}),
+        })
+        .collect();
+    json!({of: d.view, "key": d.key, "live": d.live, "other": d.other, "events": events})
 }
 
 fn show_views(compared: &Comparison) {
@@ -584,7 +586,7 @@ fn show_end(compared: &Comparison) {
         say::line(format_args!("\n{}: {added} added, {removed} removed, {changed} changed", v.live.view));
         let shown: Vec<_> = compared.differences.iter().filter(|d| d.view == v.live.view).collect();
         for difference in &shown {
-            show_difference(compared, difference);
+            show_difference(&compared.events, difference);
         }
         let left = added + removed + changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
         if left > 0 {
@@ -599,7 +601,7 @@ fn show_end(compared: &Comparison) {
     }
 }
 
-fn show_difference(compared: &Comparison, difference: &Difference) {
+pub(super) fn show_difference(events: &BTreeMap<Uuid, Named>, difference: &Difference) {
     let pairs =
         |row: &Map<String, Value>| row.iter().map(|(c, v)| format!("{c}={}", shown(v))).collect::<Vec<_>>().join(" ");
     let rest = |row: &Map<String, Value>| {
@@ -617,7 +619,7 @@ fn show_difference(compared: &Comparison, difference: &Difference) {
         (None, None) => {}
     }
     for id in &difference.events {
-        match compared.events.get(id) {
+        match events.get(id) {
             Some(e) => say::line(format_args!(
                 "      by {} {} of {} at {} (partition {}, offset {})",
                 e.kind, e.id, e.source, e.occurred_at, e.partition, e.log_offset

@@ -11,6 +11,7 @@
 //! | `report` | the reports of the query service |
 //! | `doctor` | whether Kafka, PostgreSQL and this machine are as they should be |
 //! | `generations` | replays, and their steps one by one |
+//! | `repair` | one entity or one customer, held against the log and put right |
 //! | `digest` | one digest a view and one for the model |
 //! | `fuzz` | any bytes as files that are read again, for fuzzing |
 
@@ -25,6 +26,7 @@ mod log_read;
 mod redrive_dead_letters;
 mod redrive_rejected;
 mod rejected;
+mod repair;
 mod report;
 mod resume;
 mod selection;
@@ -52,6 +54,7 @@ pub(crate) use generations::{generation, replay};
 pub(crate) use log_forward::log_forward;
 pub(crate) use log_read::log_read;
 pub(crate) use rejected::rejected;
+pub(crate) use repair::repair;
 pub(crate) use report::report;
 pub(crate) use status::status;
 

@@ -31,7 +31,7 @@ const LACKS_MAX: i64 = 100_000;
 /// While records that are known to be there are waited for.
 const READ_WAIT: Duration = Duration::from_secs(1);
 /// Folding prefers indexes; what reads whole views must not.
-const PLAN_AS_USUAL: &str = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; \
+pub(crate) const PLAN_AS_USUAL: &str = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_hashjoin TO DEFAULT; \
                              SET LOCAL enable_mergejoin TO DEFAULT; SET LOCAL plan_cache_mode TO DEFAULT";
 
 /// Why two generations could not be compared.

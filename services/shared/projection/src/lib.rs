@@ -26,6 +26,7 @@
 //! | [`swap`] | making another generation the live one |
 //! | [`scratch`] | a few events folded on their own, in tables that are thrown away |
 //! | [`redrive`] | folding dead letters again into the generation they belong to |
+//! | [`repair`] | the rows of one entity or one customer, held against the log and put right |
 //! | [`compare`] | two generations at one position: digests, and the rows that differ |
 //! | [`positions`] | how far the live generations have come; waiting for a position |
 //! | `moments` | what was committed at which time |
@@ -60,6 +61,7 @@ mod moments;
 pub mod positions;
 pub mod projector;
 pub mod redrive;
+pub mod repair;
 pub mod scratch;
 pub mod status;
 pub mod swap;
