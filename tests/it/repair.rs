@@ -481,6 +481,11 @@ async fn whoever_is_not_damaged_is_left_alone() {
     world.repair(&["order:R1", "--yes"], 0);
     world.repair(&["session:rs", "--yes"], 0);
     assert_eq!(world.digests().await, digests);
+
+    // What another version's folds, or other settings, have made cannot be held against this one's.
+    let other = world.repairing(&["order:R1"]).env("RAPPORT_HUB_LIMITS", "email/phone=3").output();
+    let said = said(&other.expect("the rapport binary runs"), 78);
+    assert!(said.contains("rapport replay MODEL"), "{said}");
     world.stop().await;
 }
 

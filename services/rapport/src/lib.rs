@@ -13,7 +13,7 @@
 //! | `publish` | events from a file to the collector |
 //! | `import` | rows of a file to events, by a mapping |
 //! | `demo` | a company that does not exist, as events |
-//! | `ops` | what operators ask and do: `status`, `log`, `report`, `replay`, `generation`, `digest`, `rejected`, `dead-letters`, `doctor`, `config` |
+//! | `ops` | what operators ask and do: `status`, `log`, `report`, `repair`, `replay`, `generation`, `digest`, `rejected`, `dead-letters`, `doctor`, `config` |
 //! | `http` | clients that reach this machine's services past any proxy |
 //! | `fuzz` | any bytes as the files that commands read, for fuzzing |
 //! | `failure`, `say` | exit codes; what is printed |

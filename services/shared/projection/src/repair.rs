@@ -341,10 +341,16 @@ impl<M: Repairable> Repair<'_, M> {
             next.get(&r.partition).is_some_and(|next| r.offset < *next) && !letters.contains(&(r.partition, r.offset))
         };
         let records: Vec<Record> = records.iter().filter(is_folded).cloned().collect();
-        name_tables(tx, self.log, source.names()).await?;
-        let stored = find(tx, self.model, live).await?;
-        if !source.takes(stored) {
-            return Ok(Looked::More);
+        loop {
+            let before = source.names().clone();
+            name_tables(tx, self.log, &before).await?;
+            let stored = find(tx, self.model, live).await?;
+            if !source.takes(stored) {
+                return Ok(Looked::More);
+            }
+            if before.covers(source.names()) {
+                break;
+            }
         }
         let scratch = self.scratch(live);
         scratch.create(tx, self.model).await?;
@@ -389,7 +395,9 @@ async fn letters(tx: &mut PgConnection, live: &Generation) -> Result<BTreeSet<(i
 /// Writes the names where statements find them, until the end of the transaction.
 async fn name_tables(tx: &mut PgConnection, log: &Log, names: &Names) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
-        "CREATE TEMP TABLE repair_events (event_id uuid PRIMARY KEY) ON COMMIT DROP;
+        "DROP TABLE IF EXISTS pg_temp.repair_events, pg_temp.repair_entities, pg_temp.repair_subjects,
+             pg_temp.repair_identifiers, pg_temp.repair_threads, pg_temp.repair_parties;
+         CREATE TEMP TABLE repair_events (event_id uuid PRIMARY KEY) ON COMMIT DROP;
          CREATE TEMP TABLE repair_entities (kind text, key text, entity_id uuid) ON COMMIT DROP;
          CREATE TEMP TABLE repair_subjects (subject_id uuid PRIMARY KEY) ON COMMIT DROP;
          CREATE TEMP TABLE repair_identifiers (identifier text PRIMARY KEY, followed boolean) ON COMMIT DROP;
