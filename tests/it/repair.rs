@@ -485,7 +485,7 @@ async fn whoever_is_not_damaged_is_left_alone() {
     // What another version's folds, or other settings, have made cannot be held against this one's.
     let other = world.repairing(&["order:R1"]).env("RAPPORT_HUB_LIMITS", "email/phone=3").output();
     let said = said(&other.expect("the rapport binary runs"), 78);
-    assert!(said.contains("rapport replay MODEL"), "{said}");
+    assert!(said.contains("`rapport replay customer360`"), "{said}");
     world.stop().await;
 }
 

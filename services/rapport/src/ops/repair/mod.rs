@@ -256,9 +256,7 @@ fn failure(error: RepairError<Failure>) -> Failure {
     };
     match error {
         RepairError::Source(failure) => failure,
-        RepairError::Generation(error) => {
-            Failure::of(exit, error).with_advice("`rapport replay MODEL` folds all of it anew")
-        }
+        RepairError::Generation(error) => Failure::of(exit, error),
         error => Failure::new(exit, chain(&error)),
     }
 }
