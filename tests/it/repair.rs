@@ -476,16 +476,16 @@ async fn whoever_is_not_damaged_is_left_alone() {
         "{shown:#}"
     );
     assert_eq!(difference["events"][0]["source"], "repair", "the event behind it is named: {shown:#}");
-    let said = world.repair(&["order:R1"], 1);
-    assert!(said.contains("sales orders: 0 added, 0 removed, 1 changed") && said.contains("net_minor 1 ->"), "{said}");
+    let told = world.repair(&["order:R1"], 1);
+    assert!(told.contains("sales orders: 0 added, 0 removed, 1 changed") && told.contains("net_minor 1 ->"), "{told}");
     world.repair(&["order:R1", "--yes"], 0);
     world.repair(&["session:rs", "--yes"], 0);
     assert_eq!(world.digests().await, digests);
 
     // What another version's folds, or other settings, have made cannot be held against this one's.
     let other = world.repairing(&["order:R1"]).env("RAPPORT_HUB_LIMITS", "email/phone=3").output();
-    let said = said(&other.expect("the rapport binary runs"), 78);
-    assert!(said.contains("`rapport replay customer360`"), "{said}");
+    let refused = said(&other.expect("the rapport binary runs"), 78);
+    assert!(refused.contains("`rapport replay customer360`"), "{refused}");
     world.stop().await;
 }
 

@@ -208,20 +208,22 @@ pub(crate) async fn open(app: &App, reference: &Reference, wanted: &Wanted, past
         let (reference, past, models, database) = (reference.clone(), past.clone(), models.clone(), database.clone());
         // The permit goes with the work: whoever has hung up is not waited for, and still takes part.
         let done = apart(move || async move {
-            match fold(&mut snapshot, &models, &reference, &past).await {
-                Ok(Some(folded)) => {
+            let failed = match fold(&mut snapshot, &models, &reference, &past).await {
+                Ok(Ok(folded)) => {
                     snapshot.become_past(folded.progress, folded.names, permit);
-                    Ok(Done::Folded(snapshot))
+                    return Ok(Done::Folded(snapshot));
                 }
-                Ok(None) => {
-                    snapshot.close().await?;
-                    make_tables(&database, &models).await?;
-                    Ok(Done::Again(permit))
-                }
+                Ok(Err(failed)) => failed,
                 Err(problem) => {
                     snapshot.close().await?;
-                    Err(problem)
+                    return Err(problem);
                 }
+            };
+            snapshot.close().await?;
+            // Somebody may have dropped the tables while they were folded into.
+            match (make_tables(&database, &models).await?, failed) {
+                (false, Some(failed)) => Err(not_folded(failed)),
+                _ => Ok(Done::Again(permit)),
             }
         });
         match done.await? {
@@ -258,13 +260,13 @@ where
     }
 }
 
-/// `None`: there are no tables to fold in.
+/// Instead of what was folded: why it could not be, or that there are no tables to fold in.
 async fn fold(
     snapshot: &mut Snapshot,
     models: &Models,
     reference: &Reference,
     past: &Past,
-) -> Result<Option<Folded>, Problem> {
+) -> Result<Result<Folded, Option<ScratchError>>, Problem> {
     foldable(snapshot, models).await?;
     let progress = known(snapshot, past).await?;
     let of = |model: &str| progress.models.get(model).map(|reached| reached.next.clone()).unwrap_or_default();
@@ -282,7 +284,7 @@ async fn fold(
         .map_err(not_found)?;
     let slot = take_slot(&mut *connection, models).await?;
     if !slot.is_there(&mut *connection).await? {
-        return Ok(None);
+        return Ok(Err(None));
     }
     let at = |model: &str| records(&copies, &of(model), past.valid_at, &models.namespace);
     // In this order: customer360's tables are where unqualified names lead afterwards.
@@ -292,12 +294,14 @@ async fn fold(
         slot.service.fold(&mut *connection, &models.service, namespace, &at("service")).await?;
         slot.customer360.fold(&mut *connection, &models.customer360, namespace, &at("customer360")).await
     };
-    folded.await.map_err(not_folded)?;
+    if let Err(failed) = folded.await {
+        return Ok(Err(Some(failed)));
+    }
     let mut progress = progress;
     for (model, reached) in &mut progress.models {
         slot.of(model).schema().clone_into(&mut reached.schema);
     }
-    Ok(Some(Folded { progress, names: slot.names() }))
+    Ok(Ok(Folded { progress, names: slot.names() }))
 }
 
 /// Whether the live generations were folded as this version would.
@@ -423,27 +427,29 @@ async fn take_slot(connection: &mut PgConnection, models: &Models) -> Result<Slo
     }
 }
 
-/// Makes the tables where they are missing, and removes those of other versions that nobody uses.
-async fn make_tables(database: &PgConnectOptions, models: &Models) -> Result<(), Problem> {
+/// Makes the tables where they are missing, and removes those of other versions that nobody uses. Whether any were missing.
+async fn make_tables(database: &PgConnectOptions, models: &Models) -> Result<bool, Problem> {
     let mut connection = PgConnection::connect_with(database).await?;
     let made = make_within(&mut connection, models).await;
     connection.close().await?;
     made.map_err(not_made)
 }
 
-async fn make_within(connection: &mut PgConnection, models: &Models) -> Result<(), sqlx::Error> {
+async fn make_within(connection: &mut PgConnection, models: &Models) -> Result<bool, sqlx::Error> {
     /// Ours, and of no other shape.
     const OTHERS: &str = "SELECT nspname::text FROM pg_namespace
         WHERE nspname ~ '^past_[0-9a-f]{8}_[0-9]+_(sales|service|customer360)(_views)?$' AND NOT starts_with(nspname, $1)";
     let mut tx = connection.begin().await?;
     // All locks, in order: nobody folds while tables come and go.
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MAKING_LOCK_KEY).execute(&mut *tx).await?;
+    let mut were_missing = false;
     for number in 0..SLOTS {
         let slot = models.slot(number);
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(slot.lock_key).execute(&mut *tx).await?;
         if slot.is_there(&mut tx).await? {
             continue;
         }
+        were_missing = true;
         for schema in slot.schemas() {
             drop_schema(&mut tx, schema).await?;
         }
@@ -458,7 +464,8 @@ async fn make_within(connection: &mut PgConnection, models: &Models) -> Result<(
     for other in others {
         drop_schema(&mut tx, &other).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    Ok(were_missing)
 }
 
 async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
