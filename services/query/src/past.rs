@@ -211,7 +211,7 @@ pub(crate) async fn open(app: &App, reference: &Reference, wanted: &Wanted, past
             let failed = match fold(&mut snapshot, &models, &reference, &past).await {
                 Ok(Ok(folded)) => {
                     snapshot.become_past(folded.progress, folded.names, permit);
-                    return Ok(Done::Folded(snapshot));
+                    return Ok(Done::Folded(Box::new(snapshot)));
                 }
                 Ok(Err(failed)) => failed,
                 Err(problem) => {
@@ -227,7 +227,7 @@ pub(crate) async fn open(app: &App, reference: &Reference, wanted: &Wanted, past
             }
         });
         match done.await? {
-            Done::Folded(snapshot) => return Ok(snapshot),
+            Done::Folded(snapshot) => return Ok(*snapshot),
             Done::Again(again) => permit = again,
         }
     }
@@ -235,7 +235,7 @@ pub(crate) async fn open(app: &App, reference: &Reference, wanted: &Wanted, past
 }
 
 enum Done {
-    Folded(Snapshot),
+    Folded(Box<Snapshot>),
     /// The tables were not there, and have been made.
     Again(OwnedSemaphorePermit),
 }
