@@ -7,7 +7,7 @@ use projector_customer360::Customer360;
 use projector_sales::Sales;
 use projector_service::Service;
 use system_tests::{
-    compare::compare,
+    compare::{Compared, compare},
     history::{Recorded, batches, history, shuffled},
     oracle::{self, Rows, Set},
 };
@@ -48,7 +48,8 @@ async fn fold<M: ReadModel + Clone>(
         assert_eq!(aside, 0, "an event was set aside as a dead letter");
     }
     let model = direct.model().clone();
-    compare(&mut direct.connection, &model, expected).await
+    let Compared { digest, differences, .. } = compare(&mut direct.connection, &model, expected).await;
+    (digest, differences)
 }
 
 async fn converges<M: ReadModel + Clone>(model: M, expected: impl Fn(&Set) -> Rows) {
@@ -119,9 +120,10 @@ async fn two_workers_at_once() {
         fold(&mut sales_one, left, 0, &nothing),
         fold(&mut sales_two, right, 0, &nothing),
     );
-    let (_, differences) = compare(&mut one.connection, &model, &oracle::customer360::rows(&set, &NAMESPACE)).await;
+    let Compared { differences, .. } =
+        compare(&mut one.connection, &model, &oracle::customer360::rows(&set, &NAMESPACE)).await;
     assert!(differences.is_empty(), "{differences}");
-    let (_, differences) = compare(&mut sales_one.connection, &Sales, &oracle::sales::rows(&set)).await;
+    let Compared { differences, .. } = compare(&mut sales_one.connection, &Sales, &oracle::sales::rows(&set)).await;
     assert!(differences.is_empty(), "{differences}");
 }
 

@@ -37,12 +37,17 @@ pub fn told(seed: u64, events: usize) -> Vec<(Value, i64)> {
 
 /// What a collector would append for this CloudEvent.
 pub fn recorded(event: &Value, received_at: i64) -> Recorded {
-    let text = event.to_string();
-    let mut wire: v1::Interaction =
-        rapport_proto::json::read(text.as_bytes()).unwrap_or_else(|f| panic!("{f:?} in {text}"));
+    let (key, value) = appended(event).unwrap_or_else(|faults| panic!("{faults} in {event}"));
+    Recorded { key, value, received_at }
+}
+
+/// The key and the value that a collector would append for this CloudEvent, or what it would reject it for.
+pub fn appended(event: &Value) -> Result<(String, Vec<u8>), String> {
+    let read = rapport_proto::json::read(event.to_string().as_bytes());
+    let mut wire: v1::Interaction = read.map_err(|faults| format!("{faults:?}"))?;
     let normalizer = Normalizer::new("DE", &[]).expect("DE is a region");
     receipt::normalize(&mut wire, &normalizer);
-    Recorded { key: receipt::key(&wire), value: wire.encode_to_vec(), received_at }
+    Ok((receipt::key(&wire), wire.encode_to_vec()))
 }
 
 /// The same records in another order, some of them twice.

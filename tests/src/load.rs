@@ -219,11 +219,13 @@ async fn set(log: &Log) -> Set {
 async fn compare_all(database_url: &str, set: &Set, log: &Log) {
     let mut connection = PgConnection::connect(database_url).await.expect("PostgreSQL answers");
     let mut differences: BTreeMap<&str, String> = BTreeMap::new();
-    differences.insert("sales", compare(&mut connection, &Sales, &oracle::sales::rows(set)).await.1);
-    differences.insert("service", compare(&mut connection, &Service, &oracle::service::rows(set)).await.1);
+    differences.insert("sales", compare(&mut connection, &Sales, &oracle::sales::rows(set)).await.differences);
+    differences.insert("service", compare(&mut connection, &Service, &oracle::service::rows(set)).await.differences);
     let customer360 = oracle::customer360::rows(set, log.namespace());
-    differences
-        .insert("customer360", compare(&mut connection, &Customer360::new(*log.namespace()), &customer360).await.1);
+    differences.insert(
+        "customer360",
+        compare(&mut connection, &Customer360::new(*log.namespace()), &customer360).await.differences,
+    );
     for (model, differing) in differences {
         assert!(differing.is_empty(), "{model} differs from what the log says:\n{differing}");
     }

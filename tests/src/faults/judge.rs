@@ -6,21 +6,23 @@ use std::{
     time::Instant,
 };
 
-use domain::{Interaction, Position, position::Offsets};
+use collector::RejectedRecord;
+use domain::{Interaction, Position, ids::event_id, position::Offsets};
 use event_log::{Log, LogOptions, RangeReader, Record, Start, Topic};
 use projection::{ReadModel, digest};
 use projector_customer360::Customer360;
 use projector_sales::Sales;
 use projector_service::Service;
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    recorder::Book,
+    recorder::{Book, Version},
     rival::{LOOK_PAUSE, MODELS, PATIENCE, Rival},
 };
 use crate::{
-    compare::compare,
+    compare::{Compared, compare},
     history::Recorded,
     load::caught_up,
     oracle::{self, Set},
@@ -30,9 +32,10 @@ use crate::{
 /// What a judge has found.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Acknowledged events that do not stand in the log before the position that acknowledged them.
+    /// Acknowledged events that do not stand in the log, with the contents that were sent, before the position that
+    /// acknowledged them; rejected ones that are not kept as they were sent.
     pub(super) lost: u64,
-    /// Rows beyond one an event.
+    /// Rows beyond one an event, and beyond as many as the log accounts for.
     pub(super) double: u64,
     /// Distinct events in the log.
     pub(super) events: u64,
@@ -47,8 +50,10 @@ pub(super) type Place = (i32, i64);
 
 /// The log, read whole.
 struct Read {
-    /// Where each event stands.
-    events: BTreeMap<Uuid, Vec<Place>>,
+    /// Where each version of an event stands.
+    versions: BTreeMap<Version, Vec<Place>>,
+    /// How many events that are.
+    events: usize,
     /// What no fold can take.
     poison: BTreeSet<Place>,
     set: Set,
@@ -63,19 +68,18 @@ pub(super) async fn judge(stack: &Stack, book: &Book, poison: &BTreeSet<Place>, 
     caught_up(stack, Position::new(log.log_id(), ends.clone())).await;
     let read = read(&log).await;
     let mut verdict = Verdict {
-        events: read.events.len() as u64,
+        events: read.events as u64,
         records: read.records,
         complaints: book.complaints.clone(),
         ..Verdict::default()
     };
     acknowledged(&mut verdict, book, &read, log.log_id());
+    rejected(&mut verdict, book, &read, &kept(&log).await);
     if read.poison != *poison {
         verdict.complaints.push(format!("the log holds broken records at {:?}, not at {poison:?}", read.poison));
     }
     let mut connection = PgConnection::connect(&stack.database_url()).await.expect("PostgreSQL answers");
-    dead_letters(&mut verdict, &mut connection, poison).await;
-    doubles(&mut verdict, &mut connection, &read).await;
-    by_the_oracle(&mut verdict, &mut connection, &read.set, &log).await;
+    tables(&mut verdict, &mut connection, &read, &log).await;
     let folded = digests(&mut connection, &log).await;
     let clean = super::database(stack, "clean").await;
     for database in databases.iter().chain([&clean]) {
@@ -90,32 +94,114 @@ async fn read(log: &Log) -> Read {
     while let Some(some) = reader.next().await.expect("the log can be read") {
         records.extend(some.into_iter().filter(|record| !record.created));
     }
-    let (mut events, mut poison, mut recorded) = (BTreeMap::<Uuid, Vec<Place>>::new(), BTreeSet::new(), Vec::new());
+    let (mut versions, mut poison, mut recorded) =
+        (BTreeMap::<Version, Vec<Place>>::new(), BTreeSet::new(), Vec::new());
     let count = records.len() as u64;
     for record in records {
         let place = (record.partition, record.offset);
         match Interaction::decode(&record.value, record.received_at, log.namespace()) {
             Ok(event) => {
-                events.entry(event.event_id).or_default().push(place);
+                versions.entry((event.event_id, event.hash)).or_default().push(place);
                 let (received_at, value) = (record.received_at, record.value.to_vec());
                 recorded.push(Recorded { key: String::new(), received_at, value });
             }
             Err(_) => _ = poison.insert(place),
         }
     }
-    Read { events, poison, set: Set::new(&recorded, log.namespace()), records: count }
+    let events = versions.keys().map(|(id, _)| id).collect::<BTreeSet<_>>().len();
+    Read { versions, events, poison, set: Set::new(&recorded, log.namespace()), records: count }
+}
+
+/// What is kept of rejected events, by rejection id.
+async fn kept(log: &Log) -> BTreeMap<String, Value> {
+    let mut kept = BTreeMap::new();
+    let mut reader = RangeReader::open(log, Topic::Rejected, Start::Beginning, false).await.expect("it can be read");
+    while let Some(some) = reader.next().await.expect("what was rejected can be read") {
+        for record in some {
+            let read = RejectedRecord::parse(&record.value).expect("a record of a rejected event");
+            let event = serde_json::from_str(&read.event).unwrap_or_default();
+            kept.insert(format!("{}-{}", record.partition, record.offset), event);
+        }
+    }
+    kept
 }
 
 /// What was acknowledged stands in the log, before the position that was answered.
 fn acknowledged(verdict: &mut Verdict, book: &Book, read: &Read, log_id: Uuid) {
-    for (id, position) in &book.acknowledged {
+    for (version, position) in &book.acknowledged {
         let is_covered = |(partition, offset): &Place| position.next.get(partition).is_some_and(|next| offset < next);
-        let places = read.events.get(id).map(Vec::as_slice).unwrap_or_default();
+        let places = read.versions.get(version).map(Vec::as_slice).unwrap_or_default();
         if position.log_id != log_id || !places.iter().any(is_covered) {
             verdict.lost += 1;
-            verdict.complaints.push(format!("{id} was acknowledged at {:?} and stands at {places:?}", position.next));
+            let (id, next) = (version.0, &position.next);
+            verdict.complaints.push(format!("{id} was acknowledged at {next:?} and stands as it was at {places:?}"));
         }
     }
+}
+
+/// What was rejected is kept as it was sent, and no model will ever see it.
+fn rejected(verdict: &mut Verdict, book: &Book, read: &Read, kept: &BTreeMap<String, Value>) {
+    let in_log: BTreeSet<&Uuid> = read.versions.keys().map(|(id, _)| id).collect();
+    for (rejection_id, event) in &book.rejected {
+        if kept.get(rejection_id) != Some(event) {
+            verdict.lost += 1;
+            let found = kept.get(rejection_id);
+            verdict.complaints.push(format!("{event} was rejected as {rejection_id}, where there is {found:?}"));
+        }
+        let text = |name: &str| event[name].as_str().unwrap_or_default();
+        if in_log.contains(&event_id(text("source"), text("id"))) {
+            verdict.complaints.push(format!("{event} was rejected, and stands in the log"));
+        }
+    }
+}
+
+/// Everything that the tables have to say of the log.
+async fn tables(verdict: &mut Verdict, connection: &mut PgConnection, read: &Read, log: &Log) {
+    dead_letters(verdict, connection, &read.poison).await;
+    doubles(verdict, connection, read).await;
+    by_the_oracle(verdict, connection, &read.set, log).await;
+}
+
+/// Tables that are wrong, and a word of what is to be said of it: a judge that does not see it is none. SQL with the schema of
+/// each model's live tables.
+const WRONG: [(&str, &str); 4] = [
+    (
+        "INSERT INTO {customer360}.timeline
+         SELECT (jsonb_populate_record(t, jsonb_build_object('event_id', gen_random_uuid()))).*
+         FROM {customer360}.timeline AS t LIMIT 1",
+        "customer360.timeline\n  only in the table (1)",
+    ),
+    ("DELETE FROM {service}.facts WHERE event_id = (SELECT event_id FROM {service}.facts LIMIT 1)", "service has"),
+    ("UPDATE {sales}.orders SET gross_minor = gross_minor * 2", "sales differs"),
+    (
+        "INSERT INTO backbone.dead_letters
+             (model, generation, partition, log_offset, error, fold, key, value, received_at, headers)
+         SELECT model, generation, 0, -1, 'none', 'none', '', '', now(), '{}' FROM backbone.generations
+         WHERE model = 'sales' AND state = 'live'",
+        "sales has set",
+    ),
+];
+
+/// Makes right tables wrong, for good, and complains of whatever a judge would not complain of then.
+pub(super) async fn would_be_seen(stack: &Stack) -> Vec<String> {
+    let log = Log::open(&LogOptions::new(stack.kafka())).await.expect("the log can be read");
+    let read = read(&log).await;
+    let mut connection = PgConnection::connect(&stack.database_url()).await.expect("PostgreSQL answers");
+    let mut names = Vec::new();
+    for model in MODELS {
+        names.push((format!("{{{model}}}"), live_schema(&mut connection, model).await));
+    }
+    let mut unseen = Vec::new();
+    for (wrong, told) in WRONG {
+        let statement = names.iter().fold(wrong.to_owned(), |sql, (name, schema)| sql.replace(name, schema));
+        let made = sqlx::query(&statement).execute(&mut connection).await.expect("the tables can be changed");
+        let mut seen = Verdict::default();
+        tables(&mut seen, &mut connection, &read, &log).await;
+        if made.rows_affected() == 0 || seen.double == 0 || !seen.complaints.iter().any(|c| c.contains(told)) {
+            unseen.push(format!("the judge does not see what this does: {wrong}: {seen:?}"));
+        }
+    }
+    unseen
 }
 
 /// Exactly what cannot be folded is set aside, in each model.
@@ -137,12 +223,12 @@ async fn dead_letters(verdict: &mut Verdict, connection: &mut PgConnection, pois
 
 /// Each event has one row on the timeline, but for those taken back, and one among the facts of sales and of service.
 async fn doubles(verdict: &mut Verdict, connection: &mut PgConnection, read: &Read) {
-    let all = read.events.len();
+    let all = read.events;
     let shown = read.set.facts().len();
     for (what, rows, expected) in [
         ("the timeline", "customer360.timeline".to_owned(), shown),
-        ("sales", facts_of(connection, "sales").await, all),
-        ("service", facts_of(connection, "service").await, all),
+        ("sales", format!("{}.facts", live_schema(connection, "sales").await), all),
+        ("service", format!("{}.facts", live_schema(connection, "service").await), all),
     ] {
         let count = format!("SELECT count(*), count(DISTINCT event_id) FROM {rows}");
         let (count, distinct): (i64, i64) =
@@ -156,27 +242,28 @@ async fn doubles(verdict: &mut Verdict, connection: &mut PgConnection, read: &Re
     }
 }
 
-/// The table of a live generation's facts.
-async fn facts_of(connection: &mut PgConnection, model: &str) -> String {
-    let schema: String =
-        sqlx::query_scalar("SELECT schema_name FROM backbone.generations WHERE model = $1 AND state = 'live'")
-            .bind(model)
-            .fetch_one(connection)
-            .await
-            .expect("a live generation");
-    format!("{schema}.facts")
+/// The schema of a live generation's tables.
+async fn live_schema(connection: &mut PgConnection, model: &str) -> String {
+    sqlx::query_scalar("SELECT schema_name FROM backbone.generations WHERE model = $1 AND state = 'live'")
+        .bind(model)
+        .fetch_one(connection)
+        .await
+        .expect("a live generation")
 }
 
 async fn by_the_oracle(verdict: &mut Verdict, connection: &mut PgConnection, set: &Set, log: &Log) {
     let customer360 = Customer360::new(*log.namespace());
     let told = oracle::customer360::rows(set, log.namespace());
     let differences = [
-        ("sales", compare(connection, &Sales, &oracle::sales::rows(set)).await.1),
-        ("service", compare(connection, &Service, &oracle::service::rows(set)).await.1),
-        ("customer360", compare(connection, &customer360, &told).await.1),
+        ("sales", compare(connection, &Sales, &oracle::sales::rows(set)).await),
+        ("service", compare(connection, &Service, &oracle::service::rows(set)).await),
+        ("customer360", compare(connection, &customer360, &told).await),
     ];
-    for (model, differing) in differences.into_iter().filter(|(_, differing)| !differing.is_empty()) {
-        verdict.complaints.push(format!("{model} differs from what the log says:\n{differing}"));
+    for (model, Compared { differences, surplus, .. }) in differences {
+        verdict.double += surplus as u64;
+        if !differences.is_empty() {
+            verdict.complaints.push(format!("{model} differs from what the log says:\n{differences}"));
+        }
     }
 }
 
@@ -233,19 +320,21 @@ mod tests {
     use std::sync::Arc;
 
     use domain::Namespace;
+    use serde_json::json;
 
     use super::*;
 
     /// A log in which event 7 stands at offset 4 of partition 1, and nothing else.
     fn log_of_one() -> Read {
         let set = Set::new(&[], &Namespace::new(Uuid::from_u128(1)));
-        Read { events: BTreeMap::from([(Uuid::from_u128(7), vec![(1, 4)])]), poison: BTreeSet::new(), set, records: 1 }
+        let versions = BTreeMap::from([((Uuid::from_u128(7), [1; 32]), vec![(1, 4)])]);
+        Read { versions, events: 1, poison: BTreeSet::new(), set, records: 1 }
     }
 
-    fn lost(event: u128, log_id: u128, next: i64) -> u64 {
+    fn lost((event, contents): (u128, u8), log_id: u128, next: i64) -> u64 {
         let mut book = Book::default();
         let position = Position::new(Uuid::from_u128(log_id), Offsets::from([(1, next)]));
-        book.acknowledged.insert(Uuid::from_u128(event), Arc::new(position));
+        book.acknowledged.insert((Uuid::from_u128(event), [contents; 32]), Arc::new(position));
         let mut verdict = Verdict::default();
         acknowledged(&mut verdict, &book, &log_of_one(), Uuid::from_u128(1));
         assert_eq!(verdict.lost, verdict.complaints.len() as u64);
@@ -254,9 +343,28 @@ mod tests {
 
     #[test]
     fn lost_is_what_is_not_before_its_position() {
-        assert_eq!(lost(7, 1, 5), 0);
-        assert_eq!(lost(8, 1, 5), 1, "it is not in the log");
-        assert_eq!(lost(7, 1, 4), 1, "it stands behind the position that acknowledged it");
-        assert_eq!(lost(7, 2, 5), 1, "the position is of another log");
+        assert_eq!(lost((7, 1), 1, 5), 0);
+        assert_eq!(lost((8, 1), 1, 5), 1, "it is not in the log");
+        assert_eq!(lost((7, 2), 1, 5), 1, "it is in the log with other contents");
+        assert_eq!(lost((7, 1), 1, 4), 1, "it stands behind the position that acknowledged it");
+        assert_eq!(lost((7, 1), 2, 5), 1, "the position is of another log");
+    }
+
+    #[test]
+    fn what_was_rejected_is_kept() {
+        let event = |id: &str| json!({"source": "s", "id": id});
+        let told = |kept: &BTreeMap<String, Value>, read: &Read| {
+            let book = Book { rejected: BTreeMap::from([("0-3".into(), event("a"))]), ..Book::default() };
+            let mut verdict = Verdict::default();
+            rejected(&mut verdict, &book, read, kept);
+            (verdict.lost, verdict.complaints.len())
+        };
+        let read = log_of_one();
+        assert_eq!(told(&BTreeMap::from([("0-3".into(), event("a"))]), &read), (0, 0));
+        assert_eq!(told(&BTreeMap::from([("0-3".into(), event("b"))]), &read), (1, 1), "another one's");
+        assert_eq!(told(&BTreeMap::new(), &read), (1, 1), "it is not there");
+        let mut accepted = log_of_one();
+        accepted.versions.insert((event_id("s", "a"), [1; 32]), vec![(0, 9)]);
+        assert_eq!(told(&BTreeMap::from([("0-3".into(), event("a"))]), &accepted), (0, 1), "it is in the log as well");
     }
 }

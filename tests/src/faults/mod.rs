@@ -6,6 +6,7 @@
 //!    | acknowledged ids and positions          Watch: how long nothing went on
 //!    v
 //! judge: reads the log by itself; lost? double? dead letters? = the oracle? = clean folds into empty databases?
+//! Reader: are the pages that it was given meanwhile given again, as they were known then?
 //! ```
 //!
 //! | module | responsibility |
@@ -13,6 +14,7 @@
 //! | `stream` | the events: all types, copies, late ones, voids |
 //! | `recorder` | publishes them, sends again what was not acknowledged, notes what was |
 //! | `watch` | the longest stall |
+//! | `reader` | pages kept while faults are injected, and asked for again |
 //! | `judge` | the verdict |
 //! | `fault` | the list of faults |
 //! | `rival` | further processes beside those of `rapport up` |
@@ -25,6 +27,7 @@ mod clients;
 mod fault;
 mod judge;
 mod processes;
+mod reader;
 mod recorder;
 mod rival;
 mod servers;
@@ -48,6 +51,7 @@ pub use watch::Stall;
 
 use crate::{load::caught_up, stack::Stack};
 use judge::Place;
+use reader::Reader;
 use recorder::{Publisher, Recorder};
 use watch::Watch;
 
@@ -76,12 +80,16 @@ pub struct Round {
 /// What a round, or several, came to.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Distinct events that were acknowledged.
+    /// Events that were acknowledged; copies with other contents count as further ones.
     pub acknowledged: u64,
-    /// Of these, how many are not in the log.
+    /// Of these, how many are not in the log as they were sent; and rejected ones that are not kept.
     pub lost: u64,
-    /// Rows beyond one an event.
+    /// Rows beyond one an event, and beyond as many as the log accounts for.
     pub double: u64,
+    /// Events that were rejected, and have to be kept.
+    pub rejected: u64,
+    /// Pages and timelines kept meanwhile, and asked for again as they were known then.
+    pub pages: u64,
     /// How often something was broken.
     pub injected: u64,
     /// The longest time that nothing went on.
@@ -111,6 +119,8 @@ impl Figures {
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
         self.double += other.double;
+        self.rejected += other.rejected;
+        self.pages += other.pages;
         self.injected += other.injected;
         self.sent += other.sent;
         self.records += other.records;
@@ -134,6 +144,8 @@ impl std::fmt::Display for Figures {
             ("double", self.double.to_string()),
             ("faults injected", self.injected.to_string()),
             ("longest stall", stall),
+            ("events rejected", self.rejected.to_string()),
+            ("pages of then asked for again", self.pages.to_string()),
             ("events sent, copies among them", self.sent.to_string()),
             ("records in the log", self.records.to_string()),
             ("requests refused (429, 503)", self.refused.to_string()),
@@ -204,6 +216,7 @@ pub async fn run(round: &Round, tell: impl Fn(&str)) -> Figures {
     let recorder = Recorder::start(&stack, round.seed);
     let publisher = recorder.publisher.clone();
     let watch = Watch::start(publisher.clone(), stack.database_url());
+    let reader = Reader::start(&stack, round.seed);
     let mut world = World { stack, rng, publisher, poison: BTreeSet::new(), databases: Vec::new(), names: 0 };
     let mut figures = Figures::default();
     watch.during("the start");
@@ -230,13 +243,19 @@ pub async fn run(round: &Round, tell: impl Fn(&str)) -> Figures {
     drop(watch);
     let book = recorder.stop().await;
     let began = Instant::now();
-    let verdict = judge::judge(&world.stack, &book, &world.poison, &world.databases).await;
+    let mut verdict = judge::judge(&world.stack, &book, &world.poison, &world.databases).await;
     tell(&format!("judged {} events in {:.1} s", verdict.events, began.elapsed().as_secs_f64()));
+    let pages = reader.ask_again(&world.stack, &mut verdict.complaints).await;
+    if verdict.complaints.is_empty() {
+        verdict.complaints = judge::would_be_seen(&world.stack).await;
+    }
     world.stack.stop().await;
     figures.add(Figures {
         acknowledged: book.acknowledged.len() as u64,
         lost: verdict.lost,
         double: verdict.double,
+        rejected: book.rejected.len() as u64,
+        pages,
         sent: book.sent,
         records: verdict.records,
         refused: book.refused,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{Position, ids::event_id, position::Offsets};
+use domain::{Interaction, Namespace, Position, position::Offsets};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::stream::Stream;
-use crate::stack::Stack;
+use crate::{history, stack::Stack};
 
 /// Clients that publish at the same time.
 const CLIENTS: u64 = 3;
@@ -32,17 +32,20 @@ const IMPATIENT_MS: u64 = 20;
 /// Complaints that are kept.
 const COMPLAINTS_MAX: usize = 20;
 
+/// An event's id and the hash of its contents: copies with other contents are versions of their own.
+pub(super) type Version = (Uuid, [u8; 32]);
+
 /// What clients have seen.
 #[derive(Default)]
 pub(super) struct Book {
-    /// Event id -> the position that acknowledged it first.
-    pub(super) acknowledged: BTreeMap<Uuid, Arc<Position>>,
+    /// The position that acknowledged each first.
+    pub(super) acknowledged: BTreeMap<Version, Arc<Position>>,
     /// Everything acknowledged lies before these.
     pub(super) ends: Offsets,
     /// When something was acknowledged last.
     pub(super) last: Option<Instant>,
-    /// Events that can never be accepted as they are.
-    pub(super) rejected: u64,
+    /// Rejection id -> the event, which can never be accepted as it is.
+    pub(super) rejected: BTreeMap<String, Value>,
     /// Requests answered 429 or 503.
     pub(super) refused: u64,
     /// Requests without an answer: cut by either side.
@@ -95,9 +98,10 @@ impl Publisher {
         let probe = json!({"specversion": "1.0", "source": "probe", "id": n.to_string(), "type": "order.placed",
             "time": "2026-03-01T10:00:00Z", "subject": "email:probe@example.com",
             "data": {"order_id": format!("probe-{n}"), "lines": []}});
+        let version = version(&probe).expect("a probe is well formed");
         self.publish(vec![probe]).await;
         let book = self.book();
-        let position = book.acknowledged.get(&event_id("probe", &n.to_string()));
+        let position = book.acknowledged.get(&version);
         Position::clone(position.expect("a probe is an event like any other"))
     }
 
@@ -156,7 +160,10 @@ fn note(book: &mut Book, events: Vec<Value>, status: StatusCode, has_retry_after
     for (event, result) in events.into_iter().zip(results) {
         match (result["status"].as_str(), &position) {
             (Some("accepted"), Some(position)) if result["id"] == event["id"] => acknowledged(book, &event, position),
-            (Some("rejected"), _) => book.rejected += 1,
+            (Some("rejected"), _) => match result["rejection_id"].as_str() {
+                Some(id) => _ = book.rejected.insert(id.to_owned(), event),
+                None => book.complain(format!("{event} was rejected without a rejection id: {result}")),
+            },
             (Some("retry"), _) => {
                 if !is_refusal {
                     book.complain(format!("retry in an answer {status}: {body}"));
@@ -173,14 +180,23 @@ fn note(book: &mut Book, events: Vec<Value>, status: StatusCode, has_retry_after
 }
 
 fn acknowledged(book: &mut Book, event: &Value, position: &Arc<Position>) {
-    let text = |name: &str| event[name].as_str().unwrap_or_default();
-    let id = event_id(text("source"), text("id"));
-    book.acknowledged.entry(id).or_insert_with(|| Arc::clone(position));
+    match version(event) {
+        Ok(version) => _ = book.acknowledged.entry(version).or_insert_with(|| Arc::clone(position)),
+        Err(faults) => book.complain(format!("{event} was accepted in spite of {faults}")),
+    }
     for (partition, next) in &position.next {
         let end = book.ends.entry(*partition).or_default();
         *end = (*end).max(*next);
     }
     book.last = Some(Instant::now());
+}
+
+/// What has to stand in the log once an event is acknowledged.
+fn version(event: &Value) -> Result<Version, String> {
+    let (_, value) = history::appended(event)?;
+    // Neither depends on the log or on when it came.
+    let read = Interaction::decode(&value, 0, &Namespace::new(Uuid::nil())).map_err(|error| error.to_string())?;
+    Ok((read.event_id, read.hash))
 }
 
 /// Clients that publish the stream.
@@ -231,7 +247,11 @@ mod tests {
 
     fn told(status: u16, has_retry_after: bool, body: Value) -> (Book, usize) {
         let mut book = Book::default();
-        let events = vec![json!({"source": "s", "id": "a"}), json!({"source": "s", "id": "b"})];
+        let event = |id: &str| {
+            json!({"specversion": "1.0", "source": "s", "id": id, "type": "order.placed",
+            "time": "2026-03-01T10:00:00Z", "data": {"order_id": id, "lines": []}})
+        };
+        let events = vec![event("a"), event("b")];
         let status = StatusCode::from_u16(status).expect("a status");
         let left = note(&mut book, events, status, has_retry_after, &body).len();
         (book, left)
@@ -239,7 +259,8 @@ mod tests {
 
     fn results(statuses: [&str; 2]) -> Value {
         json!({"position": Position::new(Uuid::nil(), Offsets::from([(0, 3)])).token(),
-               "results": [{"id": "a", "status": statuses[0]}, {"id": "b", "status": statuses[1]}]})
+               "results": [{"id": "a", "status": statuses[0]},
+                           {"id": "b", "status": statuses[1], "rejection_id": "0-7"}]})
     }
 
     #[test]
@@ -251,7 +272,7 @@ mod tests {
             (429, ["retry", "retry"], 0, 0, 2),
         ] {
             let (book, still) = told(status, true, results(statuses));
-            let counts = (book.acknowledged.len(), book.rejected, still);
+            let counts = (book.acknowledged.len(), book.rejected.len(), still);
             assert_eq!(counts, (acknowledged, rejected, left), "{status} {statuses:?}");
             assert_eq!(book.complaints, Vec::<String>::new());
             assert_eq!(book.ends.get(&0), (acknowledged > 0).then_some(&3));
@@ -267,6 +288,7 @@ mod tests {
             (200, true, results(["accepted", "retry"])),
             (500, true, json!({})),
             (200, true, json!({"results": results(["accepted", "accepted"])["results"]})),
+            (207, true, results(["rejected", "accepted"])),
         ] {
             let (book, _) = told(status, has_retry_after, body.clone());
             assert!(!book.complaints.is_empty(), "{status} {body}");

@@ -245,7 +245,12 @@ impl Work {
                 return Ok(building);
             }
             let folded = next.values().sum::<i64>().max(found.loading_events.unwrap_or(0));
-            progress.at(&building.schema, folded, found.is_attended).map_err(|sentence| {
+            let ahead = match folded {
+                0 => generation::being_loaded(&mut self.database).await.or_exit(Exit::Unavailable)?,
+                _ => None,
+            };
+            let ahead = ahead.filter(|other| *other != building.schema);
+            progress.at(&building.schema, folded, found.is_attended, ahead.as_deref()).map_err(|sentence| {
                 Failure::new(Exit::TryAgain, format_args!("{sentence} (`rapport projector {}`)", building.model))
             })?;
             tokio::select! {
@@ -467,9 +472,11 @@ impl Building {
         }
     }
 
+    /// `ahead`: the generation that has to be loaded first.
+    ///
     /// # Errors
     /// No projector has been at it for long.
-    fn at(&mut self, schema: &str, folded: i64, is_attended: bool) -> Result<(), String> {
+    fn at(&mut self, schema: &str, folded: i64, is_attended: bool, ahead: Option<&str>) -> Result<(), String> {
         let now = Instant::now();
         if is_attended {
             (self.attended, self.is_missed) = (now, false);
@@ -494,6 +501,9 @@ impl Building {
             return Ok(());
         }
         self.told = Some(now);
+        if ahead.is_some() {
+            self.first = None;
+        }
         let (since, before) = *self.first.get_or_insert((now, folded));
         let rate = (folded - before) as f64 / now.duration_since(since).as_secs_f64().max(0.001);
         let left = (self.records - folded).max(0);
@@ -501,6 +511,8 @@ impl Building {
             if rate > 0.0 && folded > before { format!(", {:.0} s left", left as f64 / rate) } else { String::new() };
         let line = if !is_attended {
             format!("{schema}: waiting for a projector of this version to take it up")
+        } else if let Some(ahead) = ahead {
+            format!("{schema}: waiting until {ahead} is loaded; one is loaded at a time")
         } else if left == 0 {
             format!("{schema}: {folded} of {} records read; deriving and indexing", self.records)
         } else {
@@ -674,13 +686,13 @@ mod tests {
     #[test]
     fn a_build_that_nobody_takes_up_is_given_up() {
         let mut building = Building::new(10);
-        assert_eq!(building.at("toy_g2", 0, false), Ok(()));
+        assert_eq!(building.at("toy_g2", 0, false, None), Ok(()));
         assert!(!building.is_missed, "a projector may be about to look");
         building.attended = Instant::now().checked_sub(UNATTENDED_TOLD).expect("a past");
-        assert_eq!(building.at("toy_g2", 0, false), Ok(()));
+        assert_eq!(building.at("toy_g2", 0, false, None), Ok(()));
         assert!(building.is_missed, "what to start is said");
         building.attended = Instant::now().checked_sub(UNATTENDED_PATIENCE + Duration::from_secs(1)).expect("a past");
-        assert!(building.at("toy_g2", 0, false).is_err_and(|e| e.contains("nobody builds toy_g2")));
-        assert_eq!(building.at("toy_g2", 5, true), Ok(()));
+        assert!(building.at("toy_g2", 0, false, None).is_err_and(|e| e.contains("nobody builds toy_g2")));
+        assert_eq!(building.at("toy_g2", 5, true, None), Ok(()));
     }
 }

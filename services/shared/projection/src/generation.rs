@@ -311,6 +311,21 @@ pub async fn list(connection: &mut PgConnection, model: &str) -> Result<Vec<List
     rows.iter().map(|row| listed(model, row)).collect()
 }
 
+/// The schema of the generation that is loaded beside a live one at this moment, of whichever model: builds load one at a time.
+///
+/// # Errors
+/// PostgreSQL refuses the statement.
+pub async fn being_loaded(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT g.schema_name FROM backbone.workers AS w JOIN backbone.generations AS g USING (model, generation)
+         WHERE w.loading_events IS NOT NULL AND g.state = 'building' AND w.expires_at > clock_timestamp()
+           AND backbone.is_session(w.pid, w.backend_start)
+         LIMIT 1",
+    )
+    .fetch_optional(connection)
+    .await
+}
+
 fn listed(model: &str, row: &PgRow) -> Result<Listed, sqlx::Error> {
     let state = match row.try_get("state")? {
         "live" => State::Live,

@@ -484,7 +484,8 @@ mod tests {
 
     #[test]
     fn fields_without_what_no_event_may_hold() {
-        let mail = with("Message-ID: <1\0@x>\nIn-Reply-To: <0\0@x>\nReferences: <a\0x>");
+        let ids = "In-Reply-To: <0\0@x>\nReferences: <a\0x>";
+        let mail = mail(format!("{}{ids}\n\nbody", USUAL.replace("<m1@x>", "<1\0@x>")).as_bytes()).expect("a mail");
         assert_eq!(mail["data"]["message_id"], "<1@x>");
         assert_eq!((&mail["data"]["in_reply_to"], &mail["data"]["references"]), (&json!("<0@x>"), &json!(["<ax>"])));
     }

@@ -226,6 +226,37 @@ async fn a_build_that_is_killed_again_and_again_ends_the_same() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_loaded_at_a_time() {
+    // The lock of whoever loads beside live generations.
+    const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
+    let mut stage = Stage::new().await;
+    let (toy, mut database, mut other) = (toy("one"), stage.database().await, stage.database().await);
+    stage.send("e", 0..500, "a").await;
+    let projector = start(&stage, &toy).await;
+    stage.folded().await;
+    assert_eq!(generation::being_loaded(&mut database).await.expect("workers"), None);
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(BUILD_LOCK_KEY).execute(&mut other).await.expect("it is free");
+    let generation = build(&stage, &mut database, &toy).await;
+    becomes(&mut database, 2, |found| found.as_ref().is_some_and(|l| l.is_attended)).await;
+    // It asks every half second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let waiting = find(&mut database, 2).await.expect("it is there");
+    assert!(!waiting.is_loaded && waiting.loading_events.is_none(), "{waiting:?}");
+    sqlx::query(
+        "INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start, loading_events)
+         SELECT gen_random_uuid(), 'toy', 2, clock_timestamp() + interval '1 hour', pid, backend_start, 7
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+    )
+    .execute(&mut other)
+    .await
+    .expect("a worker that loads");
+    assert_eq!(generation::being_loaded(&mut database).await.expect("workers"), Some(generation.schema));
+    drop(other);
+    is_built(&mut database, 2).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
 /// Readers with and without open transactions, long and short, while generations are swapped to and fro.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_read_on_while_generations_are_swapped() {
