@@ -1,14 +1,17 @@
 //! Work that nobody waits for, such as a generation that is built beside the live one: how it leaves room to the work that
 //! somebody does wait for.
 //!
-//! Three things are done. While it reads, a build rests ([`crate::load::rest`]). One build at a time loads, whatever models
-//! are replayed together ([`my_turn`]). And where PostgreSQL runs on this machine, its process that works for the build gets
-//! what processor time others leave ([`give_way`]): sorting an index cannot rest.
+//! Four things are done. While it reads, a build rests ([`crate::load::rest`]). One build at a time loads, whatever models
+//! are replayed together ([`my_turn`]). Its threads here get what processor time others leave ([`aside`]). And so does, where
+//! PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting an index cannot rest.
 
+use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use rustix::process::{Pid, setpriority_process};
 use sqlx::PgConnection;
+use tokio::sync::oneshot;
 
 /// The lock of whoever loads beside live generations, below all that generations have.
 const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
@@ -46,6 +49,45 @@ pub(crate) async fn end_turn(connection: &mut PgConnection) -> Result<(), sqlx::
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(BUILD_LOCK_KEY).execute(connection).await.map(|_| ())
 }
 
+/// Does work on a thread of its own that gets what processor time others leave, and with it all that the work starts: tasks,
+/// Kafka clients. Dropping the future ends the work where it waits next.
+///
+/// # Errors
+/// No thread can be started.
+pub(crate) async fn aside<T, F>(work: impl FnOnce() -> F + Send + 'static) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let (mut sender, receiver) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        // Elsewhere it would be the whole process that gives way.
+        if cfg!(target_os = "linux")
+            && let Err(error) = setpriority_process(None, NICE)
+        {
+            tracing::warn!(%error, "a thread that works for a build takes as much processor time as any");
+        }
+        let done = runtime.block_on(async {
+            tokio::select! {
+                done = work() => Some(done),
+                () = sender.closed() => None,
+            }
+        });
+        // What still hangs on a blocking call is not waited for.
+        runtime.shutdown_background();
+        done.map(|done| sender.send(done));
+    };
+    let thread = std::thread::Builder::new().name("background".into()).spawn(run)?;
+    match receiver.await {
+        Ok(done) => Ok(done),
+        Err(_) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => Err(io::Error::other("the work has ended without a result")),
+        },
+    }
+}
+
 /// Puts PostgreSQL's process behind this session at the end of the queue for the processors, if it runs on this machine
 /// and belongs to us. It stays there: a session whose work becomes urgent has to be made anew. Returns whether it was done.
 ///
@@ -67,7 +109,40 @@ fn is_of(title: &str, port: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getpriority_process;
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_aside_gives_way_with_all_that_it_starts() {
+        let mine = getpriority_process(None).expect("a priority");
+        let found = aside(|| async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async { getpriority_process(None).expect("a priority") });
+            tasks.spawn_blocking(|| getpriority_process(None).expect("a priority"));
+            let of_thread = std::thread::spawn(|| getpriority_process(None).expect("a priority")).join();
+            (tasks.join_all().await, of_thread.expect("it ends"))
+        })
+        .await
+        .expect("a thread");
+        assert_eq!(found, (vec![NICE; 2], NICE));
+        assert_eq!(getpriority_process(None).expect("a priority"), mine, "nobody else gives way");
+    }
+
+    #[tokio::test]
+    async fn what_is_done_aside_ends_with_whoever_waits_for_it() {
+        let (sender, mut held) = mpsc::channel::<()>(1);
+        let mut waiting = JoinSet::new();
+        waiting.spawn(aside(|| async move {
+            let _held = sender;
+            std::future::pending::<()>().await;
+        }));
+        tokio::task::yield_now().await;
+        waiting.shutdown().await;
+        assert_eq!(held.recv().await, None, "it was dropped");
+    }
 
     #[test]
     fn a_session_is_known_by_its_clients_port() {

@@ -9,6 +9,7 @@ use domain::position::Offsets;
 use event_log::{Log, ReadError, Topic};
 use service_kit::messaging;
 use sqlx::{Connection as _, PgConnection};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -59,6 +60,8 @@ pub(crate) struct Worker<M> {
     figures: Figures,
     /// What follows a load; it ends with this worker at the latest.
     analyzing: Mutex<JoinSet<()>>,
+    /// Where everything runs that does not end with a session.
+    runtime: Handle,
     /// Since its session began.
     has_committed: AtomicBool,
 }
@@ -140,6 +143,7 @@ impl<M: ReadModel> Worker<M> {
             status,
             standing,
             analyzing: Mutex::default(),
+            runtime: Handle::current(),
             has_committed: AtomicBool::new(false),
         }
     }
@@ -151,37 +155,31 @@ impl<M: ReadModel> Worker<M> {
         let mut heart = JoinSet::new();
         heart.spawn(heartbeats(self.leases.clone(), self.database_url.clone(), sender, self.status.clone()));
         let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
+        let this = Arc::new(self);
         loop {
-            self.has_committed.store(false, Ordering::Relaxed);
-            let mut held = Held::default();
-            let mut running = false;
-            let end = self.session(&mut held, &mut stop, pulse.clone(), &mut running).await;
-            self.status.change(|s| {
-                s.workers_running -= usize::from(running);
-                s.partitions.retain(|partition, _| !held.0.contains_key(partition));
-            });
-            match end {
+            this.has_committed.store(false, Ordering::Relaxed);
+            match this.clone().place_session(&stop, &pulse).await {
                 End::Stopped => break,
                 End::Failed(error) => {
                     heart.shutdown().await;
-                    self.leave().await;
-                    self.status.fails(self.leases.worker, Part::Fold, error.to_string());
+                    this.leave().await;
+                    this.status.fails(this.leases.worker, Part::Fold, error.to_string());
                     return Err(error);
                 }
                 End::Anew => {}
                 End::Again(reason) => {
-                    self.figures.reconnected();
+                    this.figures.reconnected();
                     // However long it has tried: what has committed nothing is not tried again at once.
-                    if self.has_committed.load(Ordering::Relaxed) {
+                    if this.has_committed.load(Ordering::Relaxed) {
                         pause = RETRY_PAUSE_MIN;
                         told.clear();
                     }
                     // The same reason over and over is one failure: it is told once.
                     if told != reason {
-                        tracing::warn!(model = self.model.name(), reason, "worker begins again from its checkpoints");
+                        tracing::warn!(model = this.model.name(), reason, "worker begins again from its checkpoints");
                         told.clone_from(&reason);
                     }
-                    self.status.fails(self.leases.worker, Part::Fold, reason);
+                    this.status.fails(this.leases.worker, Part::Fold, reason);
                     tokio::select! {
                         () = stopped(&mut stop) => break,
                         () = sleep(pause) => {}
@@ -191,16 +189,41 @@ impl<M: ReadModel> Worker<M> {
             }
         }
         heart.shutdown().await;
-        self.leave().await;
+        this.leave().await;
         for part in [Part::Fold, Part::Heartbeat] {
-            self.status.works(self.leases.worker, part);
+            this.status.works(this.leases.worker, part);
         }
         Ok(())
     }
 
+    /// One session: here for a generation that readers see, where it gives way for any other.
+    async fn place_session(self: Arc<Self>, stop: &watch::Receiver<bool>, pulse: &watch::Receiver<Pulse>) -> End {
+        let is_urgent = self.standing.is_live();
+        let (stop, pulse) = (stop.clone(), pulse.clone());
+        if is_urgent {
+            return self.session(is_urgent, stop, pulse).await;
+        }
+        let session = move || async move { self.session(is_urgent, stop, pulse).await };
+        background::aside(session)
+            .await
+            .unwrap_or_else(|error| End::Again(format!("no thread can be started: {error}")))
+    }
+
     /// One connection's life.
-    async fn session(
+    async fn session(&self, is_urgent: bool, mut stop: watch::Receiver<bool>, pulse: watch::Receiver<Pulse>) -> End {
+        let mut held = Held::default();
+        let mut running = false;
+        let end = self.connected(is_urgent, &mut held, &mut stop, pulse, &mut running).await;
+        self.status.change(|s| {
+            s.workers_running -= usize::from(running);
+            s.partitions.retain(|partition, _| !held.0.contains_key(partition));
+        });
+        end
+    }
+
+    async fn connected(
         &self,
+        is_urgent: bool,
         held: &mut Held,
         stop: &mut watch::Receiver<bool>,
         mut pulse: watch::Receiver<Pulse>,
@@ -219,7 +242,6 @@ impl<M: ReadModel> Worker<M> {
         };
         *running = true;
         self.status.change(|s| s.workers_running += 1);
-        let is_urgent = self.standing.is_live();
         if !is_urgent && let Err(error) = background::give_way(&mut connection).await {
             return error.into();
         }
@@ -391,7 +413,8 @@ impl<M: ReadModel> Worker<M> {
                 self.count(loaded.events, loaded.aside);
                 self.show(held);
                 let analyze = load::analyze(self.database_url.clone(), generation.clone());
-                self.analyzing.lock().unwrap_or_else(PoisonError::into_inner).spawn(analyze);
+                let mut analyzing = self.analyzing.lock().unwrap_or_else(PoisonError::into_inner);
+                analyzing.spawn_on(analyze, &self.runtime);
                 return Ok(());
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
