@@ -29,6 +29,7 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::attend::Standing;
+use crate::background;
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
 use crate::database::{self, Class, classify};
@@ -403,13 +404,17 @@ const ANALYZE_WAIT: Duration = Duration::from_mins(10);
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,
 /// statements are planned for tables that it has never looked at, and some of them then read a whole one. On a connection
 /// of its own, so that folding goes on, and once no other live one is being loaded: until then nobody reads all of them, and
-/// the processors have better things to do. One that fails is left to that vacuum.
-pub(crate) async fn analyze(database_url: String, g: Generation) {
+/// the processors have better things to do. That of a generation that nobody reads yet gives way. One that fails is left to
+/// that vacuum.
+pub(crate) async fn analyze(database_url: String, g: Generation, is_urgent: bool) {
     const LOADING: &str = "SELECT EXISTS (
         SELECT FROM backbone.generations AS g JOIN backbone.leases AS l USING (model, generation)
         WHERE g.state = 'live' AND NOT g.loaded AND l.expires_at > clock_timestamp())";
     let analyzed = async {
         let mut connection = database::connect(&database_url, &format!("rapport {} analyze", g.model)).await?;
+        if !is_urgent {
+            background::give_way(&mut connection).await?;
+        }
         let began = Instant::now();
         loop {
             let is_loading: bool = sqlx::query_scalar(LOADING).fetch_one(&mut connection).await?;

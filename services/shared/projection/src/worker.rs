@@ -412,7 +412,7 @@ impl<M: ReadModel> Worker<M> {
                 self.status.works(self.leases.worker, Part::Fold);
                 self.count(loaded.events, loaded.aside);
                 self.show(held);
-                let analyze = load::analyze(self.database_url.clone(), generation.clone());
+                let analyze = load::analyze(self.database_url.clone(), generation.clone(), self.standing.is_live());
                 let mut analyzing = self.analyzing.lock().unwrap_or_else(PoisonError::into_inner);
                 analyzing.spawn_on(analyze, &self.runtime);
                 return Ok(());
