@@ -40,8 +40,14 @@ const PAUSE_FACTOR: u32 = 6;
 const UNATTENDED_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries, for those who waited behind one.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// The same where the generation is only a batch behind.
-const BEHIND_PAUSE: Duration = Duration::from_millis(20);
+/// The same where the generation is behind: the live one folds on meanwhile.
+const BEHIND_PAUSE: Duration = Duration::from_millis(500);
+/// A generation that is so few events behind is waited for while the live one stands still: where events come in all the
+/// time, two that are folded side by side are hardly ever even.
+const CLOSE_EVENTS: i64 = 20_000;
+/// For so long. What is published meanwhile is seen later by as much.
+const EVEN_WAIT: Duration = Duration::from_millis(400);
+const EVEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a generation did not become the live one.
 #[derive(Debug, thiserror::Error)]
@@ -211,26 +217,18 @@ async fn attempt_within(
     lock_ms: u32,
 ) -> Result<Tried, sqlx::Error> {
     lock_setup(tx).await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = '500ms'").execute(&mut *tx).await?;
+    // Before any view is locked: no reader waits for this.
+    let began = Instant::now();
+    loop {
+        match behind(tx, g).await? {
+            ..=0 => break,
+            events if events > CLOSE_EVENTS || began.elapsed() > EVEN_WAIT => return Ok(Tried::Behind(events)),
+            _ => tokio::time::sleep(EVEN_PAUSE).await,
+        }
+    }
     let lock_views = LOCK_VIEWS.replace("{model}", &g.model).replace("{ms}", &lock_ms.to_string());
     sqlx::raw_sql(&lock_views).execute(&mut *tx).await?;
-    // The live one's checkpoints stand still from here on; the other's may move.
-    let behind: i64 = sqlx::query_scalar(
-        "WITH live AS MATERIALIZED (
-             SELECT c.partition, c.next_offset
-             FROM backbone.checkpoints AS c JOIN backbone.generations AS g USING (model, generation)
-             WHERE g.model = $1 AND g.state = 'live' FOR UPDATE OF c
-         )
-         SELECT coalesce(sum(greatest(live.next_offset - coalesce(other.next_offset, 0), 0)), 0)::bigint
-         FROM live LEFT JOIN backbone.checkpoints AS other
-           ON other.model = $1 AND other.generation = $2 AND other.partition = live.partition",
-    )
-    .bind(&g.model)
-    .bind(g.number)
-    .fetch_one(&mut *tx)
-    .await?;
-    if behind > 0 {
-        return Ok(Tried::Behind(behind));
-    }
     views.create(tx, g).await?;
     sqlx::query(
         "UPDATE backbone.generations
@@ -250,6 +248,24 @@ async fn attempt_within(
     .execute(&mut *tx)
     .await?;
     Ok(Tried::Swapped)
+}
+
+/// How many events a generation is behind the live one, whose checkpoints stand still from here on; its own may move.
+async fn behind(tx: &mut PgConnection, g: &Generation) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "WITH live AS MATERIALIZED (
+             SELECT c.partition, c.next_offset
+             FROM backbone.checkpoints AS c JOIN backbone.generations AS g USING (model, generation)
+             WHERE g.model = $1 AND g.state = 'live' FOR UPDATE OF c
+         )
+         SELECT coalesce(sum(greatest(live.next_offset - coalesce(other.next_offset, 0), 0)), 0)::bigint
+         FROM live LEFT JOIN backbone.checkpoints AS other
+           ON other.model = $1 AND other.generation = $2 AND other.partition = live.partition",
+    )
+    .bind(&g.model)
+    .bind(g.number)
+    .fetch_one(tx)
+    .await
 }
 
 /// A view would lose a column, or have another one in its place.
