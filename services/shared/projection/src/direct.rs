@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::digest::{self, ModelDigest};
 use crate::fold::Folder;
 use crate::generation::{self, Generation};
-use crate::load::{self, Gather};
+use crate::load::{self, Gather, Tenure};
 use crate::model::{ApplyError, BatchTx, Event, Mode, ReadModel};
 use crate::unit::{Decoded, Unit};
 use crate::{backbone, database};
@@ -94,10 +94,18 @@ impl<M: ReadModel> Direct<M> {
             gathered.add(self.decoded(events));
             load::copy(&mut self.connection, gathered.take_rows()).await?;
         }
-        load::finish(&mut self.connection, &self.model, &self.generation, &self.namespace, gathered, None)
-            .await
-            .map(|loaded| loaded.aside)
-            .map_err(|error| DirectError::Fold(format!("{error}: {:?}", std::error::Error::source(&error))))
+        load::finish(
+            &mut self.connection,
+            &self.model,
+            &self.generation,
+            &self.namespace,
+            gathered,
+            None,
+            Tenure::Whole,
+        )
+        .await
+        .map(|loaded| loaded.aside)
+        .map_err(|error| DirectError::Fold(format!("{error}: {:?}", std::error::Error::source(&error))))
     }
 
     /// The generation folded into.

@@ -16,6 +16,10 @@
 //! Nothing is seen before the commit: no row and no position. A load that is killed begins again. One that has gathered
 //! as much as it may hold in memory ends early, one that meets a row which the tables cannot take is given up; either way
 //! what is left is folded in batches, which comes to the same tables.
+//!
+//! Beside a live generation the same is done in many short transactions: one that is open for minutes keeps every row version
+//! of those minutes, and rows that each batch writes anew, such as checkpoints, get slower to find the longer it lasts. Nobody
+//! reads a generation that is not loaded, so nothing is seen early; what a killed load leaves is removed before the next.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
@@ -60,6 +64,8 @@ const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
 const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '64MB';
     SET LOCAL max_parallel_maintenance_workers = 0";
+/// Removing what a killed load has left waits so long for those who are looking at it.
+const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 /// Bytes that an event id takes in the set of those seen.
 const SEEN_BYTES: usize = 9;
 
@@ -216,13 +222,50 @@ pub(crate) struct Source {
     pub(crate) held_max: usize,
     /// A generation that is built beside a live one leaves it room.
     pub(crate) standing: Standing,
+    pub(crate) tenure: Tenure,
     /// Is told how many events have been read.
     pub(crate) status: Status,
 }
 
+/// How long the transactions of a load last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// One from the beginning to the end.
+    Whole,
+    /// Each as long as a step.
+    Steps,
+}
+
+impl Tenure {
+    /// Ends a step, and begins the next.
+    async fn step(self, connection: &mut PgConnection, g: &Generation, settings: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Steps => {
+                let next = format!("COMMIT; BEGIN; SET LOCAL search_path = {}; {settings}", g.schema);
+                sqlx::raw_sql(&next).execute(connection).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Executes statements, a step each.
+    async fn execute(self, connection: &mut PgConnection, g: &Generation, statements: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Whole => _ = sqlx::raw_sql(statements).execute(connection).await?,
+            Self::Steps => {
+                for statement in statements.split_inclusive(";\n") {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                    self.step(connection, g, SORTING).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads until each partition has met its end once, or memory does.
 async fn gather<L: Load>(
-    Source { mut feed, from, held_max, standing, status }: Source,
+    Source { mut feed, from, held_max, standing, status, .. }: Source,
     mut gathered: Gather<L>,
     pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
 ) {
@@ -268,8 +311,15 @@ pub(crate) async fn load<M: ReadModel>(
     load: M::Load,
     held: &Held,
 ) -> Result<Option<Loaded>, LoadError> {
-    clear(connection, generation).await?;
-    if !begin(connection, generation).await? {
+    let tenure = source.tenure;
+    let is_mine = match tenure {
+        Tenure::Whole => {
+            clear(connection, generation).await?;
+            begin(connection, generation).await?
+        }
+        Tenure::Steps => begin_steps(connection, generation).await?,
+    };
+    if !is_mine {
         return Ok(None);
     }
     reach(Step::LoadBegun);
@@ -284,6 +334,7 @@ pub(crate) async fn load<M: ReadModel>(
         match piece? {
             Piece::Rows { rows, events } => {
                 copy(connection, rows).await?;
+                tenure.step(connection, generation, "").await?;
                 reach(Step::LoadCopied);
                 if told.elapsed() > TELL_PAUSE {
                     told = Instant::now();
@@ -292,7 +343,10 @@ pub(crate) async fn load<M: ReadModel>(
                 }
             }
             Piece::End(gathered) => {
-                let loaded = finish(connection, model, generation, namespace, *gathered, Some(held)).await?;
+                let loaded = finish(connection, model, generation, namespace, *gathered, Some(held), tenure).await?;
+                if tenure == Tenure::Steps {
+                    end_steps(connection, generation).await?;
+                }
                 let seconds = began.elapsed().as_secs_f64();
                 tracing::info!(model = name, events = loaded.events, seconds, "loaded");
                 return Ok(Some(loaded));
@@ -337,6 +391,45 @@ async fn filled_tables(connection: &mut PgConnection, g: &Generation) -> Result<
     sqlx::query_scalar(FILLED).bind(&g.schema).fetch_one(connection).await
 }
 
+/// Begins a load of many transactions, with nothing of an earlier one. `false`, and no transaction: the generation is loaded
+/// already. Nobody else loads it until [`end_steps`] or the session's end.
+async fn begin_steps(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(g.lock_key).execute(&mut *connection).await?;
+    if generation::is_loaded(connection, g).await? {
+        end_steps(connection, g).await?;
+        return Ok(false);
+    }
+    empty(connection, g).await?;
+    let begin = format!("BEGIN; SET LOCAL search_path = {}", g.schema);
+    sqlx::raw_sql(&begin).execute(connection).await?;
+    Ok(true)
+}
+
+/// Lets others fold the generation.
+pub(crate) async fn end_steps(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(g.lock_key).execute(connection).await.map(|_| ())
+}
+
+/// Removes what a load of many transactions has left: rows, and the indexes that it made; those of constraints are the tables'
+/// own.
+///
+/// # Errors
+/// Somebody looks at a table for longer (55P03), or PostgreSQL refuses a statement.
+pub(crate) async fn empty(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
+    const INDEXES: &str = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
+        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)";
+    sqlx::raw_sql(&format!("BEGIN; {EMPTY_TIMEOUT}")).execute(&mut *connection).await?;
+    if let Some(tables) = filled_tables(connection, g).await? {
+        sqlx::raw_sql(&format!("TRUNCATE {tables}")).execute(&mut *connection).await?;
+    }
+    let indexes: Option<String> = sqlx::query_scalar(INDEXES).bind(&g.schema).fetch_one(&mut *connection).await?;
+    if let Some(indexes) = indexes {
+        sqlx::raw_sql(&format!("DROP INDEX {indexes}")).execute(&mut *connection).await?;
+    }
+    sqlx::raw_sql("COMMIT").execute(connection).await.map(|_| ())
+}
+
 /// Begins the transaction of a load. `false`, and no transaction: the generation is loaded already.
 pub(crate) async fn begin(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
     let begin = format!("BEGIN; SET LOCAL search_path = {}; SELECT pg_advisory_xact_lock({})", g.schema, g.lock_key);
@@ -363,6 +456,7 @@ pub(crate) async fn finish<M: ReadModel>(
     namespace: &Namespace,
     gathered: Gather<M::Load>,
     held: Option<&Held>,
+    tenure: Tenure,
 ) -> Result<Loaded, LoadError> {
     let Gather { mut load, seen, kept, last, mut events, .. } = gathered;
     drop(seen);
@@ -371,10 +465,11 @@ pub(crate) async fn finish<M: ReadModel>(
         load
     });
     sqlx::raw_sql(SORTING).execute(&mut *connection).await?;
-    sqlx::raw_sql(model.row_indexes_sql()).execute(&mut *connection).await?;
+    tenure.execute(connection, g, model.row_indexes_sql()).await?;
     let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
     model.finish_load(&mut BatchTx::new(connection, g.lock_key), load).await?;
-    sqlx::raw_sql(model.indexes_sql()).execute(&mut *connection).await?;
+    tenure.step(connection, g, SORTING).await?;
+    tenure.execute(connection, g, model.indexes_sql()).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
     let mut aside = 0;
     for some in kept.chunks(KEPT_AT_ONCE) {

@@ -23,7 +23,7 @@ use crate::feed::{Feed, Taken};
 use crate::fold::{FoldError, Folder};
 use crate::generation::{self, Generation};
 use crate::lease::{Leases, View};
-use crate::load::{self, LoadError};
+use crate::load::{self, LoadError, Tenure};
 use crate::metrics::Figures;
 use crate::model::ReadModel;
 use crate::moments;
@@ -396,11 +396,13 @@ impl<M: ReadModel> Worker<M> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
+        let tenure = if self.standing.is_live() { Tenure::Whole } else { Tenure::Steps };
         let source = load::Source {
             feed,
             from,
             held_max: load::HELD_BYTES_MAX,
             standing: self.standing.clone(),
+            tenure,
             status: self.status.clone(),
         };
         let loaded = load::load(connection, model, generation, self.log.namespace(), source, load, held).await;
@@ -433,7 +435,14 @@ impl<M: ReadModel> Worker<M> {
         // Batches find the event behind it and set it aside.
         tracing::warn!(model = model.name(), reason, "the log cannot be loaded at once, it is folded in batches");
         sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-        Ok(generation::index_empty(connection, model, generation).await?)
+        if tenure == Tenure::Steps {
+            load::empty(connection, generation).await?;
+        }
+        generation::index_empty(connection, model, generation).await?;
+        if tenure == Tenure::Steps {
+            load::end_steps(connection, generation).await?;
+        }
+        Ok(())
     }
 
     /// Folds what is held until the assignment should change.

@@ -227,6 +227,34 @@ async fn a_build_that_is_killed_again_and_again_ends_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_load_leaves_is_removed() {
+    let mut stage = Stage::new().await;
+    let (toy, mut database) = (toy("one"), stage.database().await);
+    stage.send("e", 0..500, "a").await;
+    let projector = start(&stage, &toy).await;
+    stage.folded().await;
+    projector.stop(WAIT).await.expect("it stops");
+    // Rows and indexes, as far as a load may have come that was killed.
+    let generation = build(&stage, &mut database, &toy).await;
+    let left = format!(
+        "SET search_path = {schema}; INSERT INTO facts SELECT * FROM toy_g1.facts;
+         INSERT INTO totals SELECT * FROM toy_g1.totals; CREATE INDEX is_left ON totals ((1)); RESET search_path",
+        schema = generation.schema,
+    );
+    sqlx::raw_sql(&left).execute(&mut database).await.expect("rows and indexes");
+    let projector = start(&stage, &toy).await;
+    is_built(&mut database, 2).await;
+    let is_left: bool = sqlx::query_scalar("SELECT to_regclass('toy_g2.is_left') IS NOT NULL")
+        .fetch_one(&mut database)
+        .await
+        .expect("an answer");
+    assert!(!is_left, "an index is left");
+    let compared = compare(&mut database, &toy, &stage.log, 2, 5, WAIT).await.expect("they are compared");
+    assert!(compared.is_identical(), "{compared:?}");
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_is_loaded_at_a_time() {
     // The lock of whoever loads beside live generations.
     const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
