@@ -11,7 +11,7 @@
 //!
 //! | module | responsibility |
 //! |---|---|
-//! | `stream` | the events: all types, copies, late ones, voids |
+//! | `stream` | the events: all types, copies, late ones, voids, some that have to be rejected |
 //! | `recorder` | publishes them, sends again what was not acknowledged, notes what was |
 //! | `watch` | the longest stall |
 //! | `reader` | pages kept while faults are injected, and asked for again |
@@ -86,7 +86,7 @@ pub struct Figures {
     pub lost: u64,
     /// Rows beyond one an event, and beyond as many as the log accounts for.
     pub double: u64,
-    /// Events that were rejected, and have to be kept.
+    /// Rejections, each of which has to be kept.
     pub rejected: u64,
     /// Pages and timelines kept meanwhile, and asked for again as they were known then.
     pub pages: u64,

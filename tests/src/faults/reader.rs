@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -77,7 +77,19 @@ impl Reader {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         for (path, then) in &kept {
             let known_at = [("known_at", then.position.as_str())];
-            match ask(&self.http, &stack.query(path), &known_at, PAST_PATIENCE).await {
+            let end = Instant::now() + PAST_PATIENCE;
+            let again = loop {
+                match ask(&self.http, &stack.query(path), &known_at, PAST_PATIENCE).await {
+                    // Said with Retry-After, of a machine that has much else to do.
+                    Some((StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _))
+                        if Instant::now() < end =>
+                    {
+                        tokio::time::sleep(PACE).await;
+                    }
+                    answered => break answered,
+                }
+            };
+            match again {
                 Some((StatusCode::OK, again)) if again == *then => {}
                 Some((status, Answer { body, .. })) => complaints.push(format!(
                     "{path} at {} is answered {status} now:\n{body}\nand was then:\n{}",
@@ -93,7 +105,7 @@ impl Reader {
     }
 }
 
-/// Whoever a row of the timeline is about.
+/// Anybody who is known.
 async fn somebody(database_url: &str) -> Result<Option<Uuid>, sqlx::Error> {
     let mut connection = PgConnection::connect(database_url).await?;
     sqlx::query_scalar("SELECT subject_id FROM customer360.subjects ORDER BY random() LIMIT 1")

@@ -561,7 +561,7 @@ pub async fn drop(
 }
 
 async fn drop_within(tx: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
-    // A load keeps its tables until its end, which is rolled back with its session.
+    // A load keeps its tables, or its place as their only one, until its session ends.
     sqlx::query(
         "SELECT pg_terminate_backend(a.pid) FROM backbone.leases AS l
          JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.backend_start = l.backend_start

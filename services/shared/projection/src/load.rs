@@ -13,13 +13,14 @@
 //!     -> what was kept, folded like any batch, alone on the generation -> checkpoints -> COMMIT
 //! ```
 //!
-//! Nothing is seen before the commit: no row and no position. A load that is killed begins again. One that has gathered
+//! Nothing is seen before the last commit: no row and no position. A load that is killed begins again. One that has gathered
 //! as much as it may hold in memory ends early, one that meets a row which the tables cannot take is given up; either way
 //! what is left is folded in batches, which comes to the same tables.
 //!
-//! Beside a live generation the same is done in many short transactions: one that is open for minutes keeps every row version
-//! of those minutes, and rows that each batch writes anew, such as checkpoints, get slower to find the longer it lasts. Nobody
-//! reads a generation that is not loaded, so nothing is seen early; what a killed load leaves is removed before the next.
+//! Beside a live generation the same is done in steps: each COPY, each index and what is derived in a transaction of its own.
+//! One that is open for minutes keeps every row version of those minutes, and rows that each batch writes anew, such as
+//! checkpoints, get slower to find the longer it lasts. Nobody reads a generation that is not loaded, so nothing is seen early;
+//! what a killed load leaves is removed before the next.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
@@ -64,8 +65,10 @@ const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
 const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '64MB';
     SET LOCAL max_parallel_maintenance_workers = 0";
-/// Removing what a killed load has left waits so long for those who are looking at it.
-const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+/// Removing what a killed load has left waits so long at a time for those who are looking at it.
+const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+/// Those who came meanwhile are let by for so long.
+const EMPTY_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes that an event id takes in the set of those seen.
 const SEEN_BYTES: usize = 9;
 
@@ -317,7 +320,7 @@ pub(crate) async fn load<M: ReadModel>(
             clear(connection, generation).await?;
             begin(connection, generation).await?
         }
-        Tenure::Steps => begin_steps(connection, generation).await?,
+        Tenure::Steps => begin_steps(connection, model, generation).await?,
     };
     if !is_mine {
         return Ok(None);
@@ -393,13 +396,17 @@ async fn filled_tables(connection: &mut PgConnection, g: &Generation) -> Result<
 
 /// Begins a load of many transactions, with nothing of an earlier one. `false`, and no transaction: the generation is loaded
 /// already. Nobody else loads it until [`end_steps`] or the session's end.
-async fn begin_steps(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
+async fn begin_steps<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    g: &Generation,
+) -> Result<bool, sqlx::Error> {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(g.lock_key).execute(&mut *connection).await?;
     if generation::is_loaded(connection, g).await? {
         end_steps(connection, g).await?;
         return Ok(false);
     }
-    empty(connection, g).await?;
+    empty(connection, model, g).await?;
     let begin = format!("BEGIN; SET LOCAL search_path = {}", g.schema);
     sqlx::raw_sql(&begin).execute(connection).await?;
     Ok(true)
@@ -410,22 +417,43 @@ pub(crate) async fn end_steps(connection: &mut PgConnection, g: &Generation) -> 
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(g.lock_key).execute(connection).await.map(|_| ())
 }
 
-/// Removes what a load of many transactions has left: rows, and the indexes that it made; those of constraints are the tables'
-/// own.
-///
-/// # Errors
-/// Somebody looks at a table for longer (55P03), or PostgreSQL refuses a statement.
-pub(crate) async fn empty(connection: &mut PgConnection, g: &Generation) -> Result<(), sqlx::Error> {
-    const INDEXES: &str = "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
-        FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)";
+/// Removes what a load of many transactions has left: rows, and the indexes that loads make. Waits for those who are looking at
+/// a table.
+pub(crate) async fn empty<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    g: &Generation,
+) -> Result<(), sqlx::Error> {
+    loop {
+        match try_to_empty(connection, model, g).await {
+            Err(error) if classify(&error) == Class::Conflict => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+                tokio::time::sleep(EMPTY_PAUSE).await;
+            }
+            emptied => return emptied,
+        }
+    }
+}
+
+async fn try_to_empty<M: ReadModel>(
+    connection: &mut PgConnection,
+    model: &M,
+    g: &Generation,
+) -> Result<(), sqlx::Error> {
+    const INDEXES: &str = "SELECT c.relname::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1";
     sqlx::raw_sql(&format!("BEGIN; {EMPTY_TIMEOUT}")).execute(&mut *connection).await?;
     if let Some(tables) = filled_tables(connection, g).await? {
         sqlx::raw_sql(&format!("TRUNCATE {tables}")).execute(&mut *connection).await?;
     }
-    let indexes: Option<String> = sqlx::query_scalar(INDEXES).bind(&g.schema).fetch_one(&mut *connection).await?;
-    if let Some(indexes) = indexes {
-        sqlx::raw_sql(&format!("DROP INDEX {indexes}")).execute(&mut *connection).await?;
+    let indexes: Vec<String> = sqlx::query_scalar(INDEXES).bind(&g.schema).fetch_all(&mut *connection).await?;
+    // Others came with the tables.
+    let is_loads = |index: &&String| {
+        let makes = format!(" INDEX {index} ON ");
+        model.row_indexes_sql().contains(&makes) || model.indexes_sql().contains(&makes)
+    };
+    for index in indexes.iter().filter(is_loads) {
+        sqlx::raw_sql(&format!("DROP INDEX {}.{index}", g.schema)).execute(&mut *connection).await?;
     }
     sqlx::raw_sql("COMMIT").execute(connection).await.map(|_| ())
 }
@@ -448,7 +476,7 @@ pub(crate) async fn copy(connection: &mut PgConnection, rows: Vec<(String, CopyB
     Ok(())
 }
 
-/// Ends the transaction of a load: what is derived, the indexes, what was kept, the checkpoints.
+/// Ends a load: what is derived, the indexes, what was kept, the checkpoints.
 pub(crate) async fn finish<M: ReadModel>(
     connection: &mut PgConnection,
     model: &M,

@@ -44,8 +44,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
 /// A generation that is so few events behind is waited for while the live one stands still: where events come in all the
 /// time, two that are folded side by side are hardly ever even.
-const CLOSE_EVENTS: i64 = 20_000;
-/// For so long. What is published meanwhile is seen later by as much.
+const CLOSE_EVENTS: i64 = 2_000;
+/// For so long at each try. What is published meanwhile is seen later by as much, and by what it takes to lock the views.
 const EVEN_WAIT: Duration = Duration::from_millis(400);
 const EVEN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -218,7 +218,7 @@ async fn attempt_within(
 ) -> Result<Tried, sqlx::Error> {
     lock_setup(tx).await?;
     sqlx::raw_sql("SET LOCAL lock_timeout = '500ms'").execute(&mut *tx).await?;
-    // Before any view is locked: no reader waits for this.
+    // The live one's checkpoints before any view: no reader waits until the two are even.
     let began = Instant::now();
     loop {
         match behind(tx, g).await? {

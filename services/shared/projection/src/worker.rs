@@ -122,6 +122,15 @@ impl From<sqlx::Error> for End {
     }
 }
 
+/// For how long and for what a worker holds its partitions.
+#[derive(Clone, Copy)]
+struct Term {
+    /// Heartbeats move it on.
+    assigned_until: Instant,
+    /// Whether readers see the generation: when that changes, the session ends.
+    is_urgent: bool,
+}
+
 impl<M: ReadModel> Worker<M> {
     pub(crate) fn new(
         model: Arc<M>,
@@ -262,10 +271,11 @@ impl<M: ReadModel> Worker<M> {
                 Err(end) => return end,
             };
             first = false;
+            let term = Term { assigned_until: assigned, is_urgent };
             let ended = match generation::is_loaded(&mut connection, &self.leases.generation).await {
                 _ if is_urgent != self.standing.is_live() => Err(End::Anew),
-                Ok(true) => self.follow(&mut connection, &mut folder, held, &mut pulse, stop, assigned).await,
-                Ok(false) => self.load(&mut connection, held, &pulse, stop, assigned).await,
+                Ok(true) => self.follow(&mut connection, &mut folder, held, &mut pulse, stop, term).await,
+                Ok(false) => self.load(&mut connection, held, &pulse, stop, term).await,
                 Err(error) => Err(error.into()),
             };
             match ended {
@@ -361,42 +371,44 @@ impl<M: ReadModel> Worker<M> {
         held: &mut Held,
         pulse: &watch::Receiver<Pulse>,
         stop: &mut watch::Receiver<bool>,
-        assigned_until: Instant,
+        term: Term,
     ) -> Result<(), End> {
         // Dropping the connection in the middle of a statement closes its socket; PostgreSQL notices and rolls back.
         tokio::select! {
             () = stopped(stop) => Err(End::Stopped),
-            () = lapse(pulse.clone(), assigned_until) => {
+            () = lapse(pulse.clone(), term.assigned_until) => {
                 Err(pulse.borrow().again("the leases have lapsed during a load"))
             }
-            loaded = timeout(LOAD_TIMEOUT, self.load_or_index(connection, held)) => {
+            loaded = timeout(LOAD_TIMEOUT, self.load_or_index(term.is_urgent, connection, held)) => {
                 loaded.map_err(|_| End::Again("a load took too long".into()))?
             }
         }
     }
 
     /// Loads the generation; where it cannot be loaded, has it folded in batches.
-    async fn load_or_index(&self, connection: &mut PgConnection, held: &mut Held) -> Result<(), End> {
+    async fn load_or_index(&self, is_urgent: bool, connection: &mut PgConnection, held: &mut Held) -> Result<(), End> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let Some(load) = model.load() else {
             return Ok(generation::index_empty(connection, model, generation).await?);
         };
-        let is_build = !self.standing.is_live();
-        if is_build {
-            background::my_turn(connection).await?;
+        if is_urgent {
+            return self.load_all(connection, held, load, Tenure::Whole).await;
         }
-        self.load_all(connection, held, load).await?;
-        if is_build {
-            background::end_turn(connection).await?;
-        }
-        Ok(())
+        background::my_turn(connection).await?;
+        self.load_all(connection, held, load, Tenure::Steps).await?;
+        Ok(background::end_turn(connection).await?)
     }
 
-    async fn load_all(&self, connection: &mut PgConnection, held: &mut Held, load: M::Load) -> Result<(), End> {
+    async fn load_all(
+        &self,
+        connection: &mut PgConnection,
+        held: &mut Held,
+        load: M::Load,
+        tenure: Tenure,
+    ) -> Result<(), End> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
-        let tenure = if self.standing.is_live() { Tenure::Whole } else { Tenure::Steps };
         let source = load::Source {
             feed,
             from,
@@ -436,7 +448,7 @@ impl<M: ReadModel> Worker<M> {
         tracing::warn!(model = model.name(), reason, "the log cannot be loaded at once, it is folded in batches");
         sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
         if tenure == Tenure::Steps {
-            load::empty(connection, generation).await?;
+            load::empty(connection, model, generation).await?;
         }
         generation::index_empty(connection, model, generation).await?;
         if tenure == Tenure::Steps {
@@ -453,13 +465,12 @@ impl<M: ReadModel> Worker<M> {
         held: &mut Held,
         pulse: &mut watch::Receiver<Pulse>,
         stop: &mut watch::Receiver<bool>,
-        assigned_until: Instant,
+        term: Term,
     ) -> Result<(), End> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
-        let is_live = self.standing.is_live();
         loop {
-            let until = pulse.borrow().until(assigned_until);
+            let until = pulse.borrow().until(term.assigned_until);
             let taken = tokio::select! {
                 biased;
                 () = stopped(stop) => return Err(End::Stopped),
@@ -468,7 +479,7 @@ impl<M: ReadModel> Worker<M> {
                     let pulse = pulse.borrow();
                     pulse.check()?;
                     let should_reassign = pulse.view.as_ref().is_some_and(|seen| should_reassign(held, seen));
-                    if should_reassign || self.standing.is_live() != is_live {
+                    if should_reassign || self.standing.is_live() != term.is_urgent {
                         return Ok(());
                     }
                     continue;
@@ -476,7 +487,7 @@ impl<M: ReadModel> Worker<M> {
                 () = sleep_until(until) => return Err(pulse.borrow().again("the leases have lapsed")),
                 taken = feed.take(self.batch_events_max) => taken.map_err(|error| self.read_failed(error))?,
             };
-            let (lapsed, mut also) = (lapse(pulse.clone(), assigned_until), stop.clone());
+            let (lapsed, mut also) = (lapse(pulse.clone(), term.assigned_until), stop.clone());
             let began = Instant::now();
             let is_behind = taken.at_end.is_empty();
             tokio::select! {
