@@ -4,6 +4,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use system_tests::stack::{Ended, Stack, binary};
 
 fn tutorial() -> String {
@@ -177,5 +178,19 @@ async fn every_model_is_replayed_while_events_come_in() {
     let generations: Vec<&Value> =
         models.body["models"].as_array().into_iter().flatten().map(|m| &m["generation"]).collect();
     assert_eq!(generations, [&json!(2), &json!(2), &json!(2)], "{}", models.body);
+    // What was built in steps is as fast to read as what was loaded at once.
+    let mut database = PgConnection::connect(&stack.database_url()).await.expect("PostgreSQL answers");
+    for model in ["sales", "service", "customer360"] {
+        let [first, second] = [1, 2].map(|number| format!("{model}_g{number}"));
+        assert_eq!(indexes(&mut database, &second).await, indexes(&mut database, &first).await, "{model}");
+    }
     stack.stop().await;
+}
+
+/// What a generation's tables are found by.
+async fn indexes(database: &mut PgConnection, schema: &str) -> Vec<String> {
+    let all = "SELECT replace(indexdef, schemaname, '') FROM pg_indexes WHERE schemaname = $1 ORDER BY 1";
+    let indexes: Vec<String> = sqlx::query_scalar(all).bind(schema).fetch_all(database).await.expect("indexes");
+    assert!(indexes.len() > 5, "{schema} has {indexes:?}");
+    indexes
 }
