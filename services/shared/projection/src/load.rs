@@ -72,7 +72,8 @@ const EMPTY_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes that an event id takes in the set of those seen.
 const SEEN_BYTES: usize = 9;
 
-/// What a read model makes of a log that it meets from the beginning. Its tables are empty and have no indexes.
+/// What a read model makes of a log that it meets from the beginning. Its tables are empty and have no indexes but their
+/// own.
 pub trait Load: Send + 'static {
     /// Takes in an event that was not added before and is no void; events come in any order.
     fn add(&mut self, event: &Event);

@@ -101,7 +101,8 @@ pub trait ReadModel: Send + Sync + 'static {
     fn schema_sql(&self) -> &'static str;
 
     /// `CREATE INDEX …` statements for the tables whose rows a load writes as they come, run once it has: unique indexes
-    /// take the place of primary keys, for which readers would have to wait.
+    /// take the place of primary keys, for which readers would have to wait. Each statement ends with `;` at a line's end, and
+    /// names its index in lower case.
     fn row_indexes_sql(&self) -> &'static str {
         ""
     }
@@ -114,7 +115,7 @@ pub trait ReadModel: Send + Sync + 'static {
     /// How it takes in a log from its beginning; `Infallible` where it has no way of its own.
     type Load: Load;
 
-    /// Begins to take in a log, into tables that are empty and have no indexes. `None`: in batches, like anything else.
+    /// Begins to take in a log, into tables that are empty and have no indexes but their own. `None`: in batches, like anything else.
     fn load(&self) -> Option<Self::Load> {
         None
     }
