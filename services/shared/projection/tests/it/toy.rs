@@ -66,6 +66,7 @@ impl Load for Loading {
 
 const SCHEMA: &str = "
     CREATE TABLE facts (event_id uuid PRIMARY KEY, received_at bigint NOT NULL, hash bytea NOT NULL, who text NOT NULL);
+    CREATE INDEX facts_who ON facts (who);
     CREATE TABLE totals (who text PRIMARY KEY, events bigint NOT NULL);
 ";
 
@@ -85,6 +86,10 @@ impl ReadModel for Toy {
 
     fn schema_sql(&self) -> &'static str {
         SCHEMA
+    }
+
+    fn indexes_sql(&self) -> &'static str {
+        "CREATE INDEX totals_events ON totals (events);\n"
     }
 
     fn views(&self) -> &'static str {
