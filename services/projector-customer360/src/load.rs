@@ -4,8 +4,7 @@
 use domain::{Interaction, Stamp};
 use foldhash::{HashMap, HashMapExt as _};
 use projection::copy::{CopyBuffer, copy_in};
-use projection::{Event, Load};
-use sqlx::PgConnection;
+use projection::{BatchTx, Event, Load};
 use uuid::Uuid;
 
 use crate::effects::{self, Effects};
@@ -187,13 +186,14 @@ impl Gathered {
     }
 
     /// Writes what was prepared.
-    pub(crate) async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn write(self, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
         for (statement, rows) in self.registers.into_iter().chain(self.graph.statements) {
-            copy_in(connection, statement, rows).await?;
+            copy_in(cx, statement, rows).await?;
+            cx.step().await?;
         }
         if self.graph.components > 0 {
             let last = "SELECT setval('component_numbers', $1)";
-            sqlx::query(last).bind(self.graph.components).execute(connection).await?;
+            sqlx::query(last).bind(self.graph.components).execute(&mut **cx).await?;
         }
         Ok(())
     }

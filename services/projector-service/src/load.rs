@@ -1,11 +1,6 @@
 //! Loading: facts as they come; threads once all messages are known.
 
-use projection::{
-    Event, Load,
-    bounded::{self, Facts},
-    copy::CopyBuffer,
-};
-use sqlx::PgConnection;
+use projection::{BatchTx, Event, Load, bounded::Facts, copy::CopyBuffer};
 
 use crate::{Service, threads};
 
@@ -18,9 +13,8 @@ pub struct Loading {
 
 impl Loading {
     /// Writes what the facts do not tell.
-    pub(crate) async fn finish(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        bounded::prefer_indexes(connection).await?;
-        self.threads.write(connection).await
+    pub(crate) async fn finish(self, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
+        self.threads.write(cx).await
     }
 }
 

@@ -34,7 +34,7 @@ mod union;
 use std::collections::{HashMap, HashSet};
 
 use domain::Interaction;
-use projection::{ApplyError, Batch, BatchTx, Event, Mode};
+use projection::{ApplyError, Batch, BatchTx, Event, Mode, bounded};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -95,9 +95,11 @@ impl Gathered {
     }
 
     /// Writes threads of which nothing is stored.
-    pub(crate) async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn write(self, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
         for some in self.told.chunks(TOLD_AT_ONCE) {
-            append::join(connection, some).await?;
+            bounded::prefer_indexes(cx).await?;
+            append::join(cx, some).await?;
+            cx.step().await?;
         }
         Ok(())
     }

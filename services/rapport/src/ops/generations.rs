@@ -8,7 +8,7 @@ use event_log::Log;
 use projection::ReadModel;
 use projection::compare::{CompareError, Comparison, Counts, Difference, Named, compare};
 use projection::generation::{self, Generation, GenerationError, Listed, State};
-use projection::swap::{SwapError, swap};
+use projection::swap::{SwapError, Waiting, swap};
 use projector_customer360::Customer360;
 use serde_json::{Map, Value, json};
 use service_kit::Config;
@@ -304,7 +304,8 @@ impl Work {
     }
 
     async fn swap<M: ReadModel>(&mut self, model: &M, number: i32, outgoing: State) -> Outcome {
-        let now = swap(&mut self.database, model, number, outgoing, SWAP_PATIENCE).await.map_err(|error| {
+        let tell = |waiting: &Waiting| say::note(format_args!("the swap waits: {waiting}"));
+        let now = swap(&mut self.database, model, number, outgoing, SWAP_PATIENCE, tell).await.map_err(|error| {
             let exit = match &error {
                 SwapError::Unfit(_) => Exit::BadInput,
                 SwapError::OtherDefinition { .. } | SwapError::FewerColumns { .. } => Exit::Configuration,

@@ -37,6 +37,9 @@ const USUAL: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "1000"),
 ];
 
+/// The same for whom nobody waits: the broker has a fraction of the answers to give, and the reader of the batches to fold.
+const UNHURRIED: &[(&str, &str)] = &[("fetch.wait.max.ms", "150")];
+
 /// Why reading ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -99,8 +102,20 @@ impl Reader {
     /// # Errors
     /// The client refuses its configuration.
     pub fn open(log: &Log, topic: Topic, from: &Offsets) -> Result<Self, ReadError> {
-        let consumer =
-            consumer(log.options(), log.topic(topic), from).map_err(|e| ReadError::Configuration(e.to_string()))?;
+        Self::of(consumer(log.options(), log.topic(topic), from))
+    }
+
+    /// The same where nobody waits for what is read: it comes a moment later, and more of it at once.
+    ///
+    /// # Errors
+    /// The client refuses its configuration.
+    pub fn open_unhurried(log: &Log, topic: Topic, from: &Offsets) -> Result<Self, ReadError> {
+        let usual = [USUAL, UNHURRIED].concat();
+        Self::of(assigned(log.options(), log.topic(topic), from, &usual))
+    }
+
+    fn of(consumer: Result<Client, KafkaError>) -> Result<Self, ReadError> {
+        let consumer = consumer.map_err(|e| ReadError::Configuration(e.to_string()))?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread_stopping = Arc::clone(&stopping);
@@ -162,9 +177,13 @@ impl Reader {
 
 /// A client assigned to exactly these offsets.
 pub(crate) fn consumer(options: &LogOptions, topic: &str, from: &Offsets) -> Result<Client, KafkaError> {
+    assigned(options, topic, from, USUAL)
+}
+
+fn assigned(options: &LogOptions, topic: &str, from: &Offsets, usual: &[(&str, &str)]) -> Result<Client, KafkaError> {
     let consumer: Client = options
         .client(
-            USUAL,
+            usual,
             &[
                 // A name is required where partitions are assigned by hand; no group is joined and no offset committed.
                 ("group.id", "rapport"),

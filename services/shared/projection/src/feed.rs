@@ -30,6 +30,11 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
+    /// When its last record was received, microseconds UTC.
+    pub(crate) fn received_at(&self) -> Option<i64> {
+        self.decoded.last().map(|d| d.record.received_at)
+    }
+
     fn bytes(&self) -> usize {
         self.decoded.iter().map(|d| d.record.size()).sum()
     }
@@ -45,8 +50,15 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn open<M: ReadModel>(model: &Arc<M>, log: &Log, from: &Offsets) -> Result<Self, ReadError> {
-        let reader = Reader::open(log, Topic::Log, from)?;
+    /// `is_urgent`: somebody waits for what is folded.
+    pub(crate) fn open<M: ReadModel>(
+        model: &Arc<M>,
+        log: &Log,
+        from: &Offsets,
+        is_urgent: bool,
+    ) -> Result<Self, ReadError> {
+        let open = if is_urgent { Reader::open } else { Reader::open_unhurried };
+        let reader = open(log, Topic::Log, from)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
         let mut task = JoinSet::new();
         task.spawn(decode(Arc::clone(model), reader, log.clone(), sender));

@@ -17,8 +17,8 @@
 //! as much as it may hold in memory ends early, one that meets a row which the tables cannot take is given up; either way
 //! what is left is folded in batches, which comes to the same tables.
 //!
-//! Beside a live generation the same is done in steps: each COPY, each index and what is derived in a transaction of its own.
-//! One that is open for minutes keeps every row version of those minutes, and rows that each batch writes anew, such as
+//! Beside a live generation the same is done in steps: each COPY, each index, each part of what is derived in a transaction
+//! of its own. One that is open for minutes keeps every row version of those minutes, and rows that each batch writes anew, such as
 //! checkpoints, get slower to find the longer it lasts. Nobody reads a generation that is not loaded, so nothing is seen early;
 //! what a killed load leaves is removed before the next.
 
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use domain::Namespace;
 use domain::position::Offsets;
-use event_log::{ReadError, Record};
+use event_log::{Log, ReadError, Record};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
@@ -54,6 +54,8 @@ const TAKEN_EVENTS: usize = 5_000;
 const PIECES_MAX: usize = 2;
 /// What a load may gather in memory, about; writing it takes as much again.
 pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Behind a load so many events may be left to be folded in batches.
+const LEFT_EVENTS_MAX: i64 = 5_000;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
 /// Who folds beside a live generation rests so many times as long as it has worked, …
@@ -65,6 +67,11 @@ const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
 const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '64MB';
     SET LOCAL max_parallel_maintenance_workers = 0";
+/// No step but the last has to be on disk for the load to go on. Of those who wait for the disk one works for all, and at the
+/// pace of a process that gives way the others would wait long.
+const NOT_AWAITED: &str = "SET LOCAL synchronous_commit = off";
+/// What the last commit tells is so.
+const AWAITED: &str = "SET LOCAL synchronous_commit TO DEFAULT";
 /// Removing what a killed load has left waits so long at a time for those who are looking at it.
 const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 /// Those who came meanwhile are let by for so long.
@@ -221,6 +228,8 @@ enum Piece<L> {
 /// Where a load's events come from, and how much of them it may hold.
 pub(crate) struct Source {
     pub(crate) feed: Feed,
+    /// Says where they end.
+    pub(crate) log: Log,
     /// Where each partition begins.
     pub(crate) from: Offsets,
     pub(crate) held_max: usize,
@@ -241,14 +250,16 @@ pub(crate) enum Tenure {
 }
 
 impl Tenure {
-    /// Ends a step, and begins the next.
+    /// What ends a step, and begins the next.
+    fn next(self, g: &Generation, settings: &str) -> Option<String> {
+        (self == Self::Steps)
+            .then(|| format!("COMMIT; BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}; {settings}", g.schema))
+    }
+
     async fn step(self, connection: &mut PgConnection, g: &Generation, settings: &str) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Whole => Ok(()),
-            Self::Steps => {
-                let next = format!("COMMIT; BEGIN; SET LOCAL search_path = {}; {settings}", g.schema);
-                sqlx::raw_sql(&next).execute(connection).await.map(|_| ())
-            }
+        match self.next(g, settings) {
+            Some(next) => sqlx::raw_sql(&next).execute(connection).await.map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -267,13 +278,51 @@ impl Tenure {
     }
 }
 
-/// Reads until each partition has met its end once, or memory does.
+/// How far a load goes: to the log's end, about.
+struct Goal {
+    log: Log,
+    from: Offsets,
+    /// Where each partition ended when that was last asked.
+    ends: Offsets,
+    /// Those that were seen to have nothing more.
+    ended: BTreeSet<i32>,
+}
+
+impl Goal {
+    /// Whether it is reached. The end moves on while it is read for, and where much comes in it is never met: what is left
+    /// then is little enough to be folded in batches.
+    async fn is_reached(&mut self, last: &BTreeMap<i32, Record>) -> bool {
+        let left = |ends: &Offsets| -> i64 {
+            let next = |p: &i32, from: &i64| last.get(p).map_or(*from, |record| record.offset + 1);
+            let open = self.from.iter().filter(|(p, _)| !self.ended.contains(p));
+            // Of a partition without an end nothing is known.
+            open.map(|(p, from)| ends.get(p).map_or(i64::MAX, |end| (end - next(p, from)).max(0)))
+                .fold(0, i64::saturating_add)
+        };
+        if self.from.keys().all(|p| self.ended.contains(p)) {
+            return true;
+        }
+        // While Kafka does not answer, reading will tell.
+        if self.ends.is_empty() {
+            self.ends = self.log.ends().await.unwrap_or_default();
+        }
+        if left(&self.ends) > 0 {
+            return false;
+        }
+        let Ok(ends) = self.log.ends().await else { return false };
+        let is_reached = left(&ends) <= LEFT_EVENTS_MAX;
+        self.ends = ends;
+        is_reached
+    }
+}
+
+/// Reads until the log's end is near, or that of memory.
 async fn gather<L: Load>(
-    Source { mut feed, from, held_max, standing, status, .. }: Source,
+    Source { mut feed, log, from, held_max, standing, status, .. }: Source,
     mut gathered: Gather<L>,
     pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
 ) {
-    let mut ended = BTreeSet::new();
+    let mut goal = Goal { log, from, ends: Offsets::new(), ended: BTreeSet::new() };
     loop {
         let began = Instant::now();
         let taken = match feed.take(TAKEN_EVENTS).await {
@@ -284,9 +333,9 @@ async fn gather<L: Load>(
                 return;
             }
         };
-        ended.extend(taken.at_end);
+        goal.ended.extend(taken.at_end);
         gathered.add(taken.decoded);
-        let is_end = gathered.held_bytes() > held_max || from.keys().all(|partition| ended.contains(partition));
+        let is_end = gathered.held_bytes() > held_max || goal.is_reached(&gathered.last).await;
         if is_end || gathered.load.row_bytes() >= PIECE_BYTES {
             let rows = Piece::Rows { rows: gathered.take_rows(), events: gathered.events };
             if pieces.send(Ok(rows)).await.is_err() {
@@ -408,7 +457,8 @@ async fn begin_steps<M: ReadModel>(
         return Ok(false);
     }
     empty(connection, model, g).await?;
-    let begin = format!("BEGIN; SET LOCAL search_path = {}", g.schema);
+    sqlx::raw_sql(&each_table(g, UNATTENDED)).execute(&mut *connection).await?;
+    let begin = format!("BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}", g.schema);
     sqlx::raw_sql(&begin).execute(connection).await?;
     Ok(true)
 }
@@ -496,7 +546,8 @@ pub(crate) async fn finish<M: ReadModel>(
     sqlx::raw_sql(SORTING).execute(&mut *connection).await?;
     tenure.execute(connection, g, model.row_indexes_sql()).await?;
     let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
-    model.finish_load(&mut BatchTx::new(connection, g.lock_key), load).await?;
+    let next = tenure.next(g, SORTING);
+    model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, next), load).await?;
     tenure.step(connection, g, SORTING).await?;
     tenure.execute(connection, g, model.indexes_sql()).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
@@ -507,6 +558,7 @@ pub(crate) async fn finish<M: ReadModel>(
         events += folded.events;
         aside += folded.aside;
     }
+    sqlx::raw_sql(AWAITED).execute(&mut *connection).await?;
     // As late as can be: newcomers wait for this row.
     generation::note_loaded(connection, g).await?;
     let advances = unit::advances(last.values());
@@ -525,20 +577,70 @@ const ANALYZE_PAUSE: Duration = Duration::from_secs(1);
 /// How long that is waited for.
 const ANALYZE_WAIT: Duration = Duration::from_mins(10);
 
+/// PostgreSQL's own vacuum would look after each table as its steps are committed, several times and beside work that is not
+/// to be held up.
+const UNATTENDED: &str = "SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)";
+const ATTENDED: &str = "RESET (autovacuum_enabled, toast.autovacuum_enabled)";
+
+/// Alters each table of a generation.
+fn each_table(g: &Generation, change: &str) -> String {
+    format!(
+        "DO $$
+         DECLARE
+             altered regclass;
+         BEGIN
+             FOR altered IN SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{}') AND relkind = 'r' LOOP
+                 EXECUTE format('ALTER TABLE %s {change}', altered);
+             END LOOP;
+         END
+         $$",
+        g.schema
+    )
+}
+
+/// Whether PostgreSQL's own vacuum is kept from tables of a generation: [`settle`] is due once it is loaded.
+pub(crate) async fn is_unattended(connection: &mut PgConnection, g: &Generation) -> Result<bool, sqlx::Error> {
+    const UNATTENDED: &str = "SELECT EXISTS (
+        SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1) AND 'autovacuum_enabled=off' = ANY (reloptions))";
+    sqlx::query_scalar(UNATTENDED).bind(&g.schema).fetch_one(connection).await
+}
+
+/// Does for the tables of a generation that was loaded in steps what PostgreSQL's own vacuum would do, in a session that gives
+/// way, and leaves them to that vacuum from then on. What is not done when the process ends is done by the next one.
+pub(crate) async fn settle(database_url: String, g: Generation) {
+    let settled = async {
+        let mut connection = database::connect(&database_url, &format!("rapport {} vacuum", g.model)).await?;
+        background::give_way(&mut connection).await?;
+        let began = Instant::now();
+        let vacuumed = match filled_tables(&mut connection, &g).await? {
+            // A process more would not give way.
+            Some(tables) => {
+                let vacuum = format!("VACUUM (ANALYZE, PARALLEL 0) {tables}");
+                sqlx::query(&vacuum).persistent(false).execute(&mut connection).await.map(|_| ())
+            }
+            None => Ok(()),
+        };
+        let attended = each_table(&g, ATTENDED);
+        sqlx::query(&attended).persistent(false).execute(&mut connection).await?;
+        vacuumed?;
+        tracing::info!(model = g.model, seconds = began.elapsed().as_secs_f64(), "vacuumed and analyzed");
+        Ok::<(), sqlx::Error>(())
+    };
+    if let Err(error) = settled.await {
+        tracing::warn!(%error, schema = g.schema, "the tables of a load were not vacuumed");
+    }
+}
+
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,
 /// statements are planned for tables that it has never looked at, and some of them then read a whole one. On a connection
 /// of its own, so that folding goes on, and once no other live one is being loaded: until then nobody reads all of them, and
-/// the processors have better things to do. That of a generation that nobody reads yet gives way. One that fails is left to
-/// that vacuum.
-pub(crate) async fn analyze(database_url: String, g: Generation, is_urgent: bool) {
+/// the processors have better things to do. One that fails is left to that vacuum.
+pub(crate) async fn analyze(database_url: String, g: Generation) {
     const LOADING: &str = "SELECT EXISTS (
         SELECT FROM backbone.generations AS g JOIN backbone.leases AS l USING (model, generation)
         WHERE g.state = 'live' AND NOT g.loaded AND l.expires_at > clock_timestamp())";
     let analyzed = async {
         let mut connection = database::connect(&database_url, &format!("rapport {} analyze", g.model)).await?;
-        if !is_urgent {
-            background::give_way(&mut connection).await?;
-        }
         let began = Instant::now();
         loop {
             let is_loading: bool = sqlx::query_scalar(LOADING).fetch_one(&mut connection).await?;

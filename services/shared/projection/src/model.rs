@@ -63,12 +63,31 @@ pub enum ApplyError {
 pub struct BatchTx<'t> {
     connection: &'t mut PgConnection,
     lock_key: i64,
+    /// What ends a step and begins the next.
+    next: Option<String>,
 }
 
 impl<'t> BatchTx<'t> {
     /// Wraps an open transaction of a generation whose advisory lock is `lock_key`.
     pub fn new(connection: &'t mut PgConnection, lock_key: i64) -> Self {
-        Self { connection, lock_key }
+        Self { connection, lock_key, next: None }
+    }
+
+    /// The same of a load that is made of many, where `next` ends one and begins another.
+    pub(crate) fn of_steps(connection: &'t mut PgConnection, lock_key: i64, next: Option<String>) -> Self {
+        Self { connection, lock_key, next }
+    }
+
+    /// Of a load beside a live generation: ends the transaction and begins the next, so that none is open for long. What
+    /// was set or declared for the transaction is gone then. Elsewhere nothing happens.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn step(&mut self) -> Result<(), sqlx::Error> {
+        for statement in self.next.iter().flat_map(|next| next.split(';')) {
+            sqlx::query(statement).persistent(false).execute(&mut *self.connection).await?;
+        }
+        Ok(())
     }
 
     /// The generation's advisory lock, taken by the runtime. `lock_key + 1` to `lock_key + 15` are the model's own.
@@ -120,7 +139,7 @@ pub trait ReadModel: Send + Sync + 'static {
         None
     }
 
-    /// Writes what a load has not written yet. Indexes come after it.
+    /// Writes what a load has not written yet; between two parts of the work [`BatchTx::step`]. Indexes come after it.
     fn finish_load(
         &self,
         cx: &mut BatchTx<'_>,

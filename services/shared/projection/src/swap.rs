@@ -1,6 +1,7 @@
 //! Making another generation the live one: the stable views are put on its tables in one transaction. Readers of the old one
 //! read on; nobody waits for long, since each try gives up after a moment and lets those who came behind it pass.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
@@ -32,13 +33,18 @@ const LOCK_VIEWS: &str = "DO $$
     END
     $$;
     SET LOCAL lock_timeout = '150ms'";
-/// How long the first tries may take for that, and all after them. Long ones get past readers that are never all done.
-const LOCK_MS: [u32; 4] = [20, 100, 300, 600];
+/// How long the first tries may take for that, and all after them: those who come behind wait as long. Long ones get past
+/// readers that are never all done; with the views put in their place and the commit it stays below a second.
+const LOCK_MS: [u32; 4] = [20, 100, 300, 800];
 /// Between two tries readers are left alone for so many times as long as one may take.
 const PAUSE_FACTOR: u32 = 6;
+/// A transaction that has held a view for so long is likely to go on: to try beside it would hold others up for nothing …
+const LONG: Duration = Duration::from_secs(2);
+/// … but where there is always one, it has to be tried.
+const LONG_PATIENCE: Duration = Duration::from_secs(15);
 /// A generation that nobody folds does not catch up.
 const UNATTENDED_PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries, for those who waited behind one.
+/// Between two looks at who holds the views, and two tries at least: for those who waited behind one.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The same where the generation is behind: the live one folds on meanwhile.
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
@@ -48,6 +54,51 @@ const CLOSE_EVENTS: i64 = 2_000;
 /// For so long at each try. What is published meanwhile is seen later by as much, and by what it takes to lock the views.
 const EVEN_WAIT: Duration = Duration::from_millis(400);
 const EVEN_PAUSE: Duration = Duration::from_millis(10);
+/// For how long the live one's checkpoints may be held by somebody else.
+const CHECKPOINTS_MS: u32 = 500;
+/// How often it is told what is waited for.
+const TELL_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a swap waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The generation is so many events behind the live one.
+    Behind(i64),
+    /// Somebody's transactions hold the views.
+    Held(Holders),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind(events) => write!(f, "it is {events} events behind the live generation"),
+            Self::Held(holders) => holders.fmt(f),
+        }
+    }
+}
+
+/// Who holds the views of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holders {
+    /// How many transactions.
+    pub transactions: i64,
+    /// The process of the oldest one, as `pg_stat_activity` lists it.
+    pub pid: Option<i32>,
+    /// Since when that is open, in seconds; of other users' only those know who may read all statistics.
+    pub seconds: Option<i64>,
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transactions = if self.transactions == 1 { "transaction holds" } else { "transactions hold" };
+        write!(f, "{} {transactions} the views", self.transactions)?;
+        match (self.pid, self.seconds) {
+            (Some(pid), Some(seconds)) => write!(f, ", the oldest one (pid {pid}) since {seconds} s"),
+            (Some(pid), None) => write!(f, ", one of them is of pid {pid}"),
+            (None, _) => Ok(()),
+        }
+    }
+}
 
 /// Why a generation did not become the live one.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +132,8 @@ pub enum SwapError {
     },
     /// Queries have been holding the views all the time.
     #[error(
-        "the views of {model} could not be put on {schema}: somebody's queries have been holding them for {seconds} s; \
-         end them (see pg_stat_activity) or try again later"
+        "the views of {model} could not be put on {schema}: somebody's queries have been holding them for {seconds} s \
+         ({holders}); end them (see pg_stat_activity) or try again later"
     )]
     Held {
         /// Whose views.
@@ -91,6 +142,8 @@ pub enum SwapError {
         schema: String,
         /// For how long it was tried.
         seconds: u64,
+        /// Who does so now.
+        holders: Holders,
     },
     /// The views of the generation lack columns that the stable ones have gained since, or have others.
     #[error(
@@ -112,7 +165,8 @@ pub enum SwapError {
 
 /// Makes a generation the live one, once it has reached the live one's checkpoint in every partition. Its views are
 /// `model`'s where it was built by this definition, else those it had when it was live. `outgoing`: what becomes of the one
-/// that is live: retired, to go back to; or, when that is what happens here, building, to be swapped in again.
+/// that is live: retired, to go back to; or, when that is what happens here, building, to be swapped in again. `tell` is told
+/// now and then what it waits for.
 ///
 /// # Errors
 /// It does not fit, does not catch up or its views are held for longer than `patience`.
@@ -122,6 +176,7 @@ pub async fn swap<M: ReadModel>(
     number: i32,
     outgoing: State,
     patience: Duration,
+    mut tell: impl FnMut(&Waiting),
 ) -> Result<Generation, SwapError> {
     let found = generation::list(connection, model.name()).await?.into_iter().find(|g| g.generation.number == number);
     let Some(found) = found else {
@@ -144,24 +199,61 @@ pub async fn swap<M: ReadModel>(
         }
     };
     let (began, mut held) = (Instant::now(), 0);
+    let (mut tried_at, mut told_at) = (began, began);
     loop {
+        let holders = holders(connection, &found.generation.model).await?;
+        let is_long = holders.seconds.is_some_and(|seconds| seconds >= LONG.as_secs().cast_signed());
         let lock_ms = LOCK_MS[held.min(LOCK_MS.len() - 1)];
-        let tried = attempt(connection, &found.generation, &views, outgoing, lock_ms).await?;
+        let tried = if is_long && tried_at.elapsed() < LONG_PATIENCE {
+            Tried::Held
+        } else {
+            tried_at = Instant::now();
+            let tried = attempt(connection, &found.generation, &views, outgoing, lock_ms).await?;
+            held += usize::from(matches!(tried, Tried::Held));
+            tried
+        };
         let is_over = began.elapsed() > patience;
         let Generation { model, schema, .. } = found.generation.clone();
-        match tried {
+        let (waiting, pause) = match tried {
             Tried::Swapped => return Ok(found.generation),
             Tried::Behind(events) if is_over || left_alone(connection, &found.generation, began).await? => {
                 return Err(SwapError::Behind { schema, events });
             }
-            Tried::Held if is_over => return Err(SwapError::Held { model, schema, seconds: patience.as_secs() }),
-            Tried::Behind(_) => tokio::time::sleep(BEHIND_PAUSE).await,
-            Tried::Held => {
-                held += 1;
-                tokio::time::sleep(Duration::from_millis((lock_ms * PAUSE_FACTOR).into()).max(RETRY_PAUSE)).await;
+            Tried::Behind(events) => (Waiting::Behind(events), BEHIND_PAUSE),
+            Tried::Held if is_over => {
+                return Err(SwapError::Held { model, schema, seconds: patience.as_secs(), holders });
             }
+            Tried::Held if is_long => (Waiting::Held(holders), RETRY_PAUSE),
+            Tried::Held => {
+                let pause = Duration::from_millis((lock_ms * PAUSE_FACTOR).into()).max(RETRY_PAUSE);
+                (Waiting::Held(holders), pause)
+            }
+        };
+        if told_at.elapsed() > TELL_PAUSE {
+            told_at = Instant::now();
+            tell(&waiting);
         }
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// Who holds the views of a model, beside us.
+async fn holders(connection: &mut PgConnection, model: &str) -> Result<Holders, sqlx::Error> {
+    const HOLDERS: &str = "WITH held AS (
+            SELECT l.pid, min(a.xact_start) AS since
+            FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a USING (pid)
+            WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND (l.relation = 'backbone.swaps'::regclass
+                    OR l.relation IN (
+                        SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind = 'v'))
+            GROUP BY l.pid
+        )
+        SELECT count(*) AS transactions, (array_agg(pid ORDER BY since))[1] AS pid,
+            floor(extract(epoch FROM clock_timestamp() - min(since)))::bigint AS seconds
+        FROM held";
+    let (transactions, pid, seconds) = sqlx::query_as(HOLDERS).bind(model).fetch_one(connection).await?;
+    Ok(Holders { transactions, pid, seconds })
 }
 
 /// Whether nobody has folded a generation for a while.
@@ -217,7 +309,7 @@ async fn attempt_within(
     lock_ms: u32,
 ) -> Result<Tried, sqlx::Error> {
     lock_setup(tx).await?;
-    sqlx::raw_sql("SET LOCAL lock_timeout = '500ms'").execute(&mut *tx).await?;
+    sqlx::raw_sql(&format!("SET LOCAL lock_timeout = '{CHECKPOINTS_MS}ms'")).execute(&mut *tx).await?;
     // The live one's checkpoints before any view: no reader waits until the two are even.
     let began = Instant::now();
     loop {

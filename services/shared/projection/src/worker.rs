@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::position::Offsets;
@@ -41,6 +41,8 @@ const HEARTBEAT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Taking partitions may take this long: ending predecessors, asking the log what it still holds.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Whoever folds what was received longer ago is behind, and not at the log's end.
+const BEHIND_MICROS: i64 = 3_000_000;
 /// A batch that takes longer is on a connection that nobody answers on.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// A load that takes longer is on a connection that nobody answers on.
@@ -408,9 +410,11 @@ impl<M: ReadModel> Worker<M> {
     ) -> Result<(), End> {
         let (model, generation) = (&*self.model, &self.leases.generation);
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
-        let feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
+        let feed = Feed::open(&self.model, &self.log, &from, tenure == Tenure::Whole)
+            .map_err(|error| self.read_failed(error))?;
         let source = load::Source {
             feed,
+            log: self.log.clone(),
             from,
             held_max: load::HELD_BYTES_MAX,
             standing: self.standing.clone(),
@@ -426,9 +430,11 @@ impl<M: ReadModel> Worker<M> {
                 self.status.works(self.leases.worker, Part::Fold);
                 self.count(loaded.events, loaded.aside);
                 self.show(held);
-                let analyze = load::analyze(self.database_url.clone(), generation.clone(), self.standing.is_live());
-                let mut analyzing = self.analyzing.lock().unwrap_or_else(PoisonError::into_inner);
-                analyzing.spawn_on(analyze, &self.runtime);
+                // What was loaded in steps is looked after before it is followed.
+                if tenure == Tenure::Whole {
+                    self.analyzing()
+                        .spawn_on(load::analyze(self.database_url.clone(), generation.clone()), &self.runtime);
+                }
                 return Ok(());
             }
             Err(LoadError::Read(error)) => return Err(self.read_failed(error)),
@@ -457,6 +463,23 @@ impl<M: ReadModel> Worker<M> {
         Ok(())
     }
 
+    fn analyzing(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.analyzing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the tables looked after that a load in steps has left.
+    async fn settle(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let generation = &self.leases.generation;
+        if load::is_unattended(connection, generation).await? {
+            let mut analyzing = self.analyzing();
+            while analyzing.try_join_next().is_some() {}
+            if analyzing.is_empty() {
+                analyzing.spawn_on(load::settle(self.database_url.clone(), generation.clone()), &self.runtime);
+            }
+        }
+        Ok(())
+    }
+
     /// Folds what is held until the assignment should change.
     async fn follow(
         &self,
@@ -467,8 +490,10 @@ impl<M: ReadModel> Worker<M> {
         stop: &mut watch::Receiver<bool>,
         term: Term,
     ) -> Result<(), End> {
+        self.settle(connection).await?;
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
-        let mut feed = Feed::open(&self.model, &self.log, &from).map_err(|error| self.read_failed(error))?;
+        let mut feed =
+            Feed::open(&self.model, &self.log, &from, term.is_urgent).map_err(|error| self.read_failed(error))?;
         loop {
             let until = pulse.borrow().until(term.assigned_until);
             let taken = tokio::select! {
@@ -489,7 +514,9 @@ impl<M: ReadModel> Worker<M> {
             };
             let (lapsed, mut also) = (lapse(pulse.clone(), term.assigned_until), stop.clone());
             let began = Instant::now();
-            let is_behind = taken.at_end.is_empty();
+            let is_old = |received_at| crate::clock::now_micros() - received_at > BEHIND_MICROS;
+            // Where much comes in, no end is ever met.
+            let is_behind = taken.at_end.is_empty() && taken.received_at().is_some_and(is_old);
             tokio::select! {
                 folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
                     folded.map_err(|_| self.took_too_long())??;

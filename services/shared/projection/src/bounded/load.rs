@@ -5,14 +5,16 @@ use std::marker::PhantomData;
 use domain::{Entity, Stamp, owner::owner};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
-use super::{Bounded, Change, Fact, Identified, Kind, Stored, broken, copy_facts, fact_rows, fold, put_fact};
+use super::{
+    Bounded, Change, Fact, Identified, Kind, Stored, broken, copy_facts, fact_rows, fold, prefer_indexes, put_fact,
+};
 use crate::copy::{CopyBuffer, copy_in};
 use crate::load::Load;
-use crate::model::Event;
+use crate::model::{BatchTx, Event};
 
 /// Facts read back at a time.
 const FACTS_READ: usize = 4_000;
-/// Entities whose rows are written at a time.
+/// Entities whose rows are written at a time, a step each.
 const ENTITIES_WRITTEN: usize = 5_000;
 
 /// The facts of a model of bounded entities, on their way into its tables.
@@ -50,9 +52,9 @@ impl<B: Bounded + 'static> Load for Facts<B> {
 ///
 /// # Errors
 /// What PostgreSQL says.
-pub async fn finish_load<B: Bounded>(model: &B, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub async fn finish_load<B: Bounded>(model: &B, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
     for kind in B::KINDS {
-        derive_kind(model, connection, *kind).await?;
+        derive_kind(model, cx, *kind).await?;
     }
     Ok(())
 }
@@ -90,31 +92,37 @@ impl Reading {
     }
 }
 
-/// Derives all entities of one kind.
-async fn derive_kind<B: Bounded>(
-    model: &B,
-    connection: &mut PgConnection,
-    Kind { kind, column }: Kind,
-) -> Result<(), sqlx::Error> {
-    let declare = format!(
-        "DECLARE facts_in_order NO SCROLL CURSOR FOR
-         SELECT key, stamp, subject_id, value FROM (
-             SELECT {column} AS key, stamp, subject_id, value FROM facts WHERE {column} IS NOT NULL
+/// Facts in the order of their entities and, within one, of their stamps: those behind the key `$1` and the stamp `$2`.
+/// Two indexes bring them in that order, from wherever one begins: no cursor is kept, and nothing is sorted as a whole.
+fn facts_behind(Kind { kind, column }: Kind) -> String {
+    // Behind all texts that begin with `kind:`, and before all others: `;` is next to `:`.
+    format!(
+        "SELECT key, stamp, subject_id, value FROM (
+             (SELECT {column} AS key, stamp, subject_id, value FROM facts
+              WHERE {column} IS NOT NULL AND ({column}, stamp) > ($1, $2)
+              ORDER BY {column}, stamp LIMIT {FACTS_READ})
              UNION ALL
-             SELECT substr(correlated, {}), stamp, subject_id, value FROM facts WHERE starts_with(correlated, '{kind}:')
-         ) AS named ORDER BY key, stamp",
+             (SELECT substr(correlated, {}), stamp, subject_id, value FROM facts
+              WHERE correlated IS NOT NULL AND (correlated, stamp) > ('{kind}:' || $1, $2) AND correlated < '{kind};'
+              ORDER BY correlated, stamp LIMIT {FACTS_READ})
+         ) AS named ORDER BY key, stamp LIMIT {FACTS_READ}",
         kind.chars().count() + 2
-    );
-    let fetch = format!("FETCH {FACTS_READ} FROM facts_in_order");
-    sqlx::query(&declare).persistent(false).execute(&mut *connection).await?;
+    )
+}
+
+/// Derives all entities of one kind.
+async fn derive_kind<B: Bounded>(model: &B, cx: &mut BatchTx<'_>, kind: Kind) -> Result<(), sqlx::Error> {
+    let behind = facts_behind(kind);
+    let (mut key, mut stamp) = (String::new(), Vec::<u8>::new());
     let mut reading: Option<Reading> = None;
     let mut changes = Vec::new();
+    prefer_indexes(cx).await?;
     loop {
-        let rows = sqlx::query(&fetch).persistent(false).fetch_all(&mut *connection).await?;
+        let rows = sqlx::query(&behind).bind(&key).bind(&stamp).persistent(false).fetch_all(&mut **cx).await?;
         for row in &rows {
             let key: &str = row.try_get(0)?;
             if reading.as_ref().is_none_or(|r| r.entity.key != key) {
-                let entity = Entity { kind, key: key.to_owned() };
+                let entity = Entity { kind: kind.kind, key: key.to_owned() };
                 let before = reading.replace(Reading { entity, facts: Vec::new(), is_owned: false, beyond: None });
                 changes.extend(before.map(|r| r.derived(model)));
             }
@@ -123,19 +131,20 @@ async fn derive_kind<B: Bounded>(
             }
         }
         let is_end = rows.len() < FACTS_READ;
-        if is_end {
-            changes.extend(reading.take().map(|r| r.derived(model)));
+        match rows.last() {
+            Some(last) if !is_end => (key, stamp) = (last.try_get(0)?, last.try_get(1)?),
+            _ => changes.extend(reading.take().map(|r| r.derived(model))),
         }
         if is_end || changes.len() >= ENTITIES_WRITTEN {
-            write(model, connection, &changes).await?;
+            write(model, cx, &changes).await?;
             changes.clear();
+            cx.step().await?;
+            prefer_indexes(cx).await?;
         }
         if is_end {
-            break;
+            return Ok(());
         }
     }
-    sqlx::query("CLOSE facts_in_order").persistent(false).execute(connection).await?;
-    Ok(())
 }
 
 /// Writes entities and what was derived of them.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use projection::compare::{CompareError, Comparison, Counts, compare, digest_of};
 use projection::generation::{self, Listed, State};
-use projection::swap::{SwapError, swap};
+use projection::swap::{Holders, SwapError, Waiting, swap};
 use projection::{Generation, Projector, ProjectorOptions, ReadModel, digest};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
@@ -74,16 +74,16 @@ async fn one_is_built_beside_the_live_one_swapped_in_and_asked_back() {
     let (of_built, _) = digest_of(&mut database, &toy, &built).await.expect("a digest");
     assert_eq!(of_built, of_live, "the same events have the same digest");
 
-    swap(&mut database, &toy, 2, State::Retired, WAIT).await.expect("it is swapped in");
+    swap(&mut database, &toy, 2, State::Retired, WAIT, |_| {}).await.expect("it is swapped in");
     assert_eq!((live(&mut database).await, find(&mut database, 1).await.map(|l| l.state)), (2, Some(State::Retired)));
     stage.send("e", 4000..4100, "a").await;
     stage.folded().await;
     stage.holds(4100).await;
-    let refused = swap(&mut database, &toy, 2, State::Retired, WAIT).await.expect_err("it is live");
+    let refused = swap(&mut database, &toy, 2, State::Retired, WAIT, |_| {}).await.expect_err("it is live");
     assert!(matches!(refused, SwapError::Unfit(_)), "{refused}");
 
     // The one before has been folded on.
-    swap(&mut database, &toy, 1, State::Retired, WAIT).await.expect("it is asked back");
+    swap(&mut database, &toy, 1, State::Retired, WAIT, |_| {}).await.expect("it is asked back");
     assert_eq!(live(&mut database).await, 1);
     stage.send("e", 4100..4200, "a").await;
     stage.folded().await;
@@ -116,7 +116,7 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     let refused = generation::build(&mut database, &other, stage.log.log_id(), stage.log.partitions()).await;
     assert!(refused.is_err_and(|e| e.to_string().contains("toy_g2 is being built already")));
     is_built(&mut database, 2).await;
-    swap(&mut database, &new, 2, State::Retired, WAIT).await.expect("it is swapped in");
+    swap(&mut database, &new, 2, State::Retired, WAIT, |_| {}).await.expect("it is swapped in");
     Stage::ready_becomes(&second, Result::is_ok).await;
     Stage::ready_becomes(&first, |r| r.as_ref().is_err_and(|e| e.contains("toy_g2 was folded by another definition")))
         .await;
@@ -125,7 +125,7 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     stage.holds(700).await;
 
     // The version that knows the new one only puts back what it was told when the old one was live.
-    swap(&mut database, &new, 1, State::Retired, WAIT).await.expect("it is asked back");
+    swap(&mut database, &new, 1, State::Retired, WAIT, |_| {}).await.expect("it is asked back");
     Stage::ready_becomes(&first, Result::is_ok).await;
     stage.folded().await;
     stage.holds(700).await;
@@ -133,8 +133,9 @@ async fn another_definition_is_built_by_processes_of_its_own() {
     second.stop(WAIT).await.expect("it stops");
     stage.send("e", 700..800, "a").await;
     stage.folded().await;
-    let refused =
-        swap(&mut database, &new, 2, State::Retired, Duration::from_millis(300)).await.expect_err("it is behind");
+    let refused = swap(&mut database, &new, 2, State::Retired, Duration::from_millis(300), |_| {})
+        .await
+        .expect_err("it is behind");
     assert!(matches!(refused, SwapError::Behind { events: 1.., .. }), "{refused}");
     first.stop(WAIT).await.expect("it stops");
 }
@@ -193,7 +194,7 @@ async fn a_build_that_fails_leaves_the_live_one_alone() {
     stage.folded().await;
     stage.holds(600).await;
     assert_eq!((first.status().ready(), live(&mut database).await), (Ok(()), 1));
-    let refused = swap(&mut database, &broken, 2, State::Retired, WAIT).await.expect_err("it is not built");
+    let refused = swap(&mut database, &broken, 2, State::Retired, WAIT, |_| {}).await.expect_err("it is not built");
     assert!(matches!(refused, SwapError::Unfit(_)), "{refused}");
     generation::drop(&mut database, &built, WAIT).await.expect("it is dropped");
     for projector in [first, second] {
@@ -252,6 +253,73 @@ async fn what_a_killed_load_leaves_is_removed() {
     assert_eq!(built, of("toy_g1").fetch_all(&mut database).await.expect("indexes"));
     let compared = compare(&mut database, &toy, &stage.log, 2, 5, WAIT).await.expect("they are compared");
     assert!(compared.is_identical(), "{compared:?}");
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_loaded_in_steps_is_vacuumed_and_left_to_postgresql() {
+    const UNATTENDED: &str = "SELECT count(*) FROM pg_class WHERE relnamespace = 'toy_g2'::regnamespace
+        AND 'autovacuum_enabled=off' = ANY (reloptions)";
+    const VACUUMED: &str = "SELECT vacuum_count FROM pg_stat_user_tables
+        WHERE schemaname = 'toy_g2' AND relname = 'facts' AND last_analyze IS NOT NULL";
+    async fn is_settled(database: &mut PgConnection, times: i64) {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let unattended: i64 = sqlx::query_scalar(UNATTENDED).fetch_one(&mut *database).await.expect("a count");
+            let vacuumed: Option<i64> =
+                sqlx::query_scalar(VACUUMED).fetch_optional(&mut *database).await.expect("a count");
+            if unattended == 0 && vacuumed == Some(times) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{unattended} tables are kept from it, vacuumed {vacuumed:?} times");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let mut stage = Stage::new().await;
+    let (toy, mut database) = (toy("one"), stage.database().await);
+    stage.send("e", 0..500, "a").await;
+    let projector = start(&stage, &toy).await;
+    stage.folded().await;
+    build(&stage, &mut database, &toy).await;
+    is_built(&mut database, 2).await;
+    is_settled(&mut database, 1).await;
+    projector.stop(WAIT).await.expect("it stops");
+    // A process that was killed in between has left it to the next.
+    let killed = "ALTER TABLE toy_g2.facts SET (autovacuum_enabled = off)";
+    sqlx::query(killed).execute(&mut database).await.expect("a setting");
+    let projector = start(&stage, &toy).await;
+    is_settled(&mut database, 2).await;
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_says_who_holds_the_views() {
+    let mut stage = Stage::new().await;
+    let (toy, mut database, mut reader) = (toy("one"), stage.database().await, stage.database().await);
+    stage.send("e", 0..500, "a").await;
+    let projector = start(&stage, &toy).await;
+    stage.folded().await;
+    build(&stage, &mut database, &toy).await;
+    is_built(&mut database, 2).await;
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut reader).await.expect("a number");
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM toy.totals").execute(&mut reader).await.expect("a transaction");
+    let moment = Duration::from_millis(100);
+    let refused =
+        swap(&mut database, &toy, 2, State::Retired, moment, |_| {}).await.expect_err("it is held").to_string();
+    let told = format!("(1 transaction holds the views, the oldest one (pid {pid}) since ");
+    assert!(refused.contains(&told), "{refused}");
+    // It is told while it waits, and goes on as soon as it can.
+    let (mut reader, mut told) = (Some(reader), None);
+    let tell = |waiting: &Waiting| {
+        told = Some(waiting.clone());
+        reader = None;
+    };
+    swap(&mut database, &toy, 2, State::Retired, WAIT, tell).await.expect("it is swapped in");
+    assert!(
+        matches!(told, Some(Waiting::Held(Holders { transactions: 1, pid: Some(by), .. })) if by == pid),
+        "{told:?}"
+    );
+    assert_eq!(live(&mut database).await, 2);
     projector.stop(WAIT).await.expect("it stops");
 }
 
@@ -322,7 +390,7 @@ async fn readers_read_on_while_generations_are_swapped() {
     }
     for number in [2, 1, 2, 1] {
         let before = reads.load(Ordering::Relaxed);
-        swap(&mut database, &toy, number, State::Retired, WAIT).await.expect("it is swapped in");
+        swap(&mut database, &toy, number, State::Retired, WAIT, |_| {}).await.expect("it is swapped in");
         assert_eq!(live(&mut database).await, number);
         while reads.load(Ordering::Relaxed) < before + READERS {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -340,7 +408,7 @@ async fn what_does_not_exist_is_not_swapped_in() {
     let stage = Stage::new().await;
     let (toy, mut database) = (toy("one"), stage.database().await);
     let projector = start(&stage, &toy).await;
-    let refused = swap(&mut database, &toy, 7, State::Retired, WAIT).await.expect_err("there is none");
+    let refused = swap(&mut database, &toy, 7, State::Retired, WAIT, |_| {}).await.expect_err("there is none");
     assert_eq!(refused.to_string(), format!("{} has no generation 7", toy.name()));
     assert_eq!(
         find(&mut database, 1).await.map(|l| (l.state, l.generation.schema)),

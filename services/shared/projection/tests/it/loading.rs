@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use event_log::{NewRecord, Topic};
+use event_log::{Log, LogOptions, NewRecord, Topic};
 use projection::{Projector, ProjectorOptions};
 
 use crate::setup::{Stage, WAIT};
@@ -50,6 +50,45 @@ async fn copies_and_broken_records_are_folded_behind_it() {
         }
     };
     tokio::time::timeout(WAIT, analyzed).await.expect("the loaded table was not analyzed");
+    projector.stop(WAIT).await.expect("it stops");
+}
+
+/// Where something comes in all the time, whatever is fetched holds records of every partition, and no end is ever seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_ends_though_events_keep_coming() {
+    let mut stage = Stage::new().await;
+    let toy = loading();
+    stage.send("e", 0..2000, "a").await;
+    // A broker that gathers for longer than the pause between two events.
+    let properties = [("fetch.wait.max.ms", "1000"), ("fetch.min.bytes", "1000000")];
+    let options = LogOptions {
+        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..stage.log.options().clone()
+    };
+    let log = Log::open(&options).await.expect("the log opens");
+    let stage_options = stage.options();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let coming = async {
+        let mut next = 2000;
+        while stopped.try_recv().is_err() {
+            stage.send("e", next..next + 20, "a").await;
+            next += 20;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        (stage, next)
+    };
+    let loaded = async {
+        let projector = Projector::start(toy.clone(), log, stage_options).await.expect("the projector starts");
+        while toy.loaded.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        stop.send(()).expect("events keep coming");
+        projector
+    };
+    let ((stage, sent), projector) = tokio::join!(coming, loaded);
+    stage.folded().await;
+    stage.holds(sent.try_into().expect("a number")).await;
+    assert_eq!(toy.loaded.load(Ordering::SeqCst), 1);
     projector.stop(WAIT).await.expect("it stops");
 }
 

@@ -144,7 +144,7 @@ async fn beside_a_build_and_a_swap() {
     let url = stage.backbone.database_url.clone();
     let swapping = async {
         let mut database = projection::database::connect(&url, "swap").await.expect("it connects");
-        swap(&mut database, &toy, 2, State::Retired, WAIT).await.expect("it is swapped in");
+        swap(&mut database, &toy, 2, State::Retired, WAIT, |_| {}).await.expect("it is swapped in");
     };
     let redriving = async {
         let mut folded = 0;
