@@ -58,8 +58,10 @@ pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 const LEFT_EVENTS_MAX: i64 = 5_000;
 /// Records that were kept are folded this many at a time.
 const KEPT_AT_ONCE: usize = 5_000;
-/// Who folds beside a live generation rests so many times as long as it has worked, …
+/// Who reads beside a live generation rests so many times as long as it has worked, …
 const REST_FACTOR: u32 = 3;
+/// … and between two steps at a load's end so many times, …
+const STEP_REST_FACTOR: u32 = 1;
 /// … at most so long at a time.
 const REST_MAX: Duration = Duration::from_secs(3);
 /// How often a load says how far it is.
@@ -219,6 +221,11 @@ pub(crate) async fn rest(worked: Duration) {
     tokio::time::sleep((worked * REST_FACTOR).min(REST_MAX)).await;
 }
 
+/// The same between two steps.
+pub(crate) async fn rest_between_steps(worked: Duration) {
+    tokio::time::sleep((worked * STEP_REST_FACTOR).min(REST_MAX)).await;
+}
+
 /// Rows on their way, or the end.
 enum Piece<L> {
     Rows { rows: Vec<(String, CopyBuffer)>, events: u64 },
@@ -250,27 +257,28 @@ pub(crate) enum Tenure {
 }
 
 impl Tenure {
-    /// What ends a step, and begins the next.
-    fn next(self, g: &Generation, settings: &str) -> Option<String> {
-        (self == Self::Steps)
-            .then(|| format!("COMMIT; BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}; {settings}", g.schema))
+    /// What begins a step.
+    fn begin(self, g: &Generation, settings: &str) -> Option<String> {
+        (self == Self::Steps).then(|| format!("BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}; {settings}", g.schema))
     }
 
+    /// Ends a step, and begins the next.
     async fn step(self, connection: &mut PgConnection, g: &Generation, settings: &str) -> Result<(), sqlx::Error> {
-        match self.next(g, settings) {
-            Some(next) => sqlx::raw_sql(&next).execute(connection).await.map(|_| ()),
+        match self.begin(g, settings) {
+            Some(begin) => sqlx::raw_sql(&format!("COMMIT; {begin}")).execute(connection).await.map(|_| ()),
             None => Ok(()),
         }
     }
 
     /// Executes statements, a step each.
     async fn execute(self, connection: &mut PgConnection, g: &Generation, statements: &str) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Whole => _ = sqlx::raw_sql(statements).execute(connection).await?,
-            Self::Steps => {
+        match self.begin(g, SORTING) {
+            None => _ = sqlx::raw_sql(statements).execute(connection).await?,
+            Some(begin) => {
+                let mut cx = BatchTx::of_steps(connection, g.lock_key, Some(begin));
                 for statement in statements.split_inclusive(";\n") {
-                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
-                    self.step(connection, g, SORTING).await?;
+                    sqlx::raw_sql(statement).execute(&mut *cx).await?;
+                    cx.step().await?;
                 }
             }
         }
@@ -546,8 +554,8 @@ pub(crate) async fn finish<M: ReadModel>(
     sqlx::raw_sql(SORTING).execute(&mut *connection).await?;
     tenure.execute(connection, g, model.row_indexes_sql()).await?;
     let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
-    let next = tenure.next(g, SORTING);
-    model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, next), load).await?;
+    let begin = tenure.begin(g, SORTING);
+    model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, begin), load).await?;
     tenure.step(connection, g, SORTING).await?;
     tenure.execute(connection, g, model.indexes_sql()).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
@@ -613,8 +621,9 @@ pub(crate) async fn settle(database_url: String, g: Generation) {
         background::give_way(&mut connection).await?;
         let began = Instant::now();
         let vacuumed = match filled_tables(&mut connection, &g).await? {
-            // A process more would not give way.
+            // At the pace of PostgreSQL's own; a process more would not give way.
             Some(tables) => {
+                sqlx::query("SET vacuum_cost_delay = '2ms'").execute(&mut connection).await?;
                 let vacuum = format!("VACUUM (ANALYZE, PARALLEL 0) {tables}");
                 sqlx::query(&vacuum).persistent(false).execute(&mut connection).await.map(|_| ())
             }

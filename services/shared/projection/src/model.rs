@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use bytes::Bytes;
 use domain::{Brief, Interaction};
 use sqlx::PgConnection;
 
 use crate::batch::Batch;
-use crate::load::Load;
+use crate::load::{self, Load};
 
 /// One record of the log, decoded.
 #[derive(Clone, Debug)]
@@ -63,28 +64,32 @@ pub enum ApplyError {
 pub struct BatchTx<'t> {
     connection: &'t mut PgConnection,
     lock_key: i64,
-    /// What ends a step and begins the next.
-    next: Option<String>,
+    /// What begins a step, and since when this one lasts.
+    steps: Option<(String, Instant)>,
 }
 
 impl<'t> BatchTx<'t> {
     /// Wraps an open transaction of a generation whose advisory lock is `lock_key`.
     pub fn new(connection: &'t mut PgConnection, lock_key: i64) -> Self {
-        Self { connection, lock_key, next: None }
+        Self { connection, lock_key, steps: None }
     }
 
-    /// The same of a load that is made of many, where `next` ends one and begins another.
-    pub(crate) fn of_steps(connection: &'t mut PgConnection, lock_key: i64, next: Option<String>) -> Self {
-        Self { connection, lock_key, next }
+    /// The same of a load that is made of many, each of which `begin` begins.
+    pub(crate) fn of_steps(connection: &'t mut PgConnection, lock_key: i64, begin: Option<String>) -> Self {
+        Self { connection, lock_key, steps: begin.map(|begin| (begin, Instant::now())) }
     }
 
-    /// Of a load beside a live generation: ends the transaction and begins the next, so that none is open for long. What
-    /// was set or declared for the transaction is gone then. Elsewhere nothing happens.
+    /// Of a load beside a live generation: ends the transaction and, after a rest, begins the next, so that none is open for
+    /// long. What was set or declared for the transaction is gone then. Elsewhere nothing happens.
     ///
     /// # Errors
     /// What PostgreSQL says.
     pub async fn step(&mut self) -> Result<(), sqlx::Error> {
-        for statement in self.next.iter().flat_map(|next| next.split(';')) {
+        let Some((begin, since)) = &mut self.steps else { return Ok(()) };
+        sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        load::rest_between_steps(since.elapsed()).await;
+        *since = Instant::now();
+        for statement in begin.split(';') {
             sqlx::query(statement).persistent(false).execute(&mut *self.connection).await?;
         }
         Ok(())
