@@ -25,11 +25,12 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 
 # No sanitizer: our code has no unsafe part, and without one any Rust does, not only a nightly one. What the programs do
-# apart from that is what the product does.
+# apart from that is what the product does. What is asserted, and where not, the profile says, which it would not be asked
+# without --release.
 fuzz() {
     local command=$1 target=$2
     shift 2
-    cargo fuzz "$command" --fuzz-dir "$HERE" --sanitizer none --no-cfg-fuzzing --codegen-units 16 "$target" "$@"
+    cargo fuzz "$command" --fuzz-dir "$HERE" --release --sanitizer none --no-cfg-fuzzing --codegen-units 16 "$target" "$@"
 }
 
 # Adds to the corpus what reaches further than all of it.

@@ -16,6 +16,8 @@ pub enum Fault {
     AtStep(Step),
     /// kill -9 at each step of a load, into a database of its own.
     InLoad,
+    /// kill -9 at each step of a build beside the live generation, which comes out identical.
+    InBuild,
     /// kill -9 of the command that swaps a generation in, before its COMMIT and after it.
     InSwap,
     /// The answers of COMMITs are lost.
@@ -71,6 +73,7 @@ impl Fault {
         all.extend([
             Self::KillUp,
             Self::InLoad,
+            Self::InBuild,
             Self::InSwap,
             Self::LostCommits,
             Self::StoppedPastTheLease,
@@ -98,6 +101,7 @@ impl Fault {
             Self::KillUp => processes::kill_up(world).boxed_local(),
             Self::AtStep(step) => steps::at(world, step).boxed_local(),
             Self::InLoad => steps::in_load(world).boxed_local(),
+            Self::InBuild => steps::in_build(world).boxed_local(),
             Self::InSwap => steps::in_swap(world).boxed_local(),
             Self::LostCommits => steps::lost_commits(world).boxed_local(),
             Self::StoppedPastTheLease => processes::stopped_past_the_lease(world).boxed_local(),
@@ -125,6 +129,7 @@ impl std::fmt::Display for Fault {
             Self::KillUp => "kill -9 of rapport up, and a new one",
             Self::AtStep(step) => &format!("kill -9 of a projector of each model at step {}", step.name()),
             Self::InLoad => "kill -9 at each step of a load",
+            Self::InBuild => "kill -9 at each step of a build",
             Self::InSwap => "kill -9 in a swap, before and after its COMMIT",
             Self::LostCommits => "answers of COMMITs lost",
             Self::StoppedPastTheLease => "SIGSTOP of the projectors past their leases",

@@ -85,6 +85,30 @@ pub(super) async fn in_load(world: &mut World) -> Injected {
     Injected::Times((steps.len() * MODELS.len()) as u64)
 }
 
+/// A generation is built beside the live one by projectors that die at each of the steps, while that of `up` is stopped, which
+/// would build it without a fault. It goes on where they have left it, and comes out identical.
+pub(super) async fn in_build(world: &mut World) -> Injected {
+    let model = *MODELS.choose(&mut world.rng).expect("three models");
+    let points = [(Step::LoadBegun, 1), (Step::LoadCopied, 1), (Step::LoadStepped, 8), (Step::LoadBeforeCommit, 1)];
+    let points = points.map(|(step, most)| format!("{}:{}", step.name(), world.rng.random_range(1..=most)));
+    assert!(world.stack.signal(model, "STOP"), "{model} was not running");
+    let dying = async {
+        for point in &points {
+            Rival::projector(&world.stack, model, &[(VARIABLE, point)]).killed().await;
+        }
+        let last = Rival::projector(&world.stack, model, &[]);
+        assert!(world.stack.signal(model, "CONT"), "{model} was not running");
+        last
+    };
+    let (built, last) = tokio::join!(finished(world.stack.rapport_command(&["generation", "build", model])), dying);
+    assert!(built.status.success(), "{}\n{}", said(&built), last.said());
+    done(world, &["generation", "verify", model], &[]).await;
+    drop(last);
+    world.recovers().await;
+    done(world, &["generation", "drop", model], &[]).await;
+    Injected::Times(points.len() as u64)
+}
+
 /// A generation is built; the command that swaps it in dies before its COMMIT, then one dies after it. Then back.
 pub(super) async fn in_swap(world: &mut World) -> Injected {
     let model = *MODELS.choose(&mut world.rng).expect("three models");

@@ -309,7 +309,7 @@ impl Work {
             let exit = match &error {
                 SwapError::Unfit(_) => Exit::BadInput,
                 SwapError::OtherDefinition { .. } | SwapError::FewerColumns { .. } => Exit::Configuration,
-                SwapError::Behind { .. } | SwapError::Held { .. } => Exit::TryAgain,
+                SwapError::Behind { .. } | SwapError::Busy { .. } | SwapError::Held { .. } => Exit::TryAgain,
                 SwapError::Database(_) => Exit::Unavailable,
             };
             Failure::of(exit, error)

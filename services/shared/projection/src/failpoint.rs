@@ -61,6 +61,8 @@ steps! {
     LoadBegun = "load-begun",
     /// A load has sent rows, and is not at its end.
     LoadCopied = "load-copied",
+    /// A load beside a live generation has committed a step at its end, and not begun the next.
+    LoadStepped = "load-stepped",
     /// A load is whole but for its COMMIT.
     LoadBeforeCommit = "load-before-commit",
     /// The views are on the other generation, uncommitted.

@@ -69,11 +69,6 @@ const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
 const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '64MB';
     SET LOCAL max_parallel_maintenance_workers = 0";
-/// No step but the last has to be on disk for the load to go on. Of those who wait for the disk one works for all, and at the
-/// pace of a process that gives way the others would wait long.
-const NOT_AWAITED: &str = "SET LOCAL synchronous_commit = off";
-/// What the last commit tells is so.
-const AWAITED: &str = "SET LOCAL synchronous_commit TO DEFAULT";
 /// Removing what a killed load has left waits so long at a time for those who are looking at it.
 const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 /// Those who came meanwhile are let by for so long.
@@ -259,7 +254,7 @@ pub(crate) enum Tenure {
 impl Tenure {
     /// What begins a step.
     fn begin(self, g: &Generation, settings: &str) -> Option<String> {
-        (self == Self::Steps).then(|| format!("BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}; {settings}", g.schema))
+        (self == Self::Steps).then(|| format!("BEGIN; SET LOCAL search_path = {}; {settings}", g.schema))
     }
 
     /// Ends a step, and begins the next.
@@ -275,7 +270,7 @@ impl Tenure {
         match self.begin(g, SORTING) {
             None => _ = sqlx::raw_sql(statements).execute(connection).await?,
             Some(begin) => {
-                let mut cx = BatchTx::of_steps(connection, g.lock_key, Some(begin));
+                let mut cx = BatchTx::of_steps(connection, g.lock_key, Some(begin), Instant::now());
                 for statement in statements.split_inclusive(";\n") {
                     sqlx::raw_sql(statement).execute(&mut *cx).await?;
                     cx.step().await?;
@@ -292,7 +287,7 @@ struct Goal {
     from: Offsets,
     /// Where each partition ended when that was last asked.
     ends: Offsets,
-    /// Those that were seen to have nothing more.
+    /// Those that had nothing more when they were last read.
     ended: BTreeSet<i32>,
 }
 
@@ -341,6 +336,7 @@ async fn gather<L: Load>(
                 return;
             }
         };
+        goal.ended.retain(|partition| taken.decoded.iter().all(|d| d.record.partition != *partition));
         goal.ended.extend(taken.at_end);
         gathered.add(taken.decoded);
         let is_end = gathered.held_bytes() > held_max || goal.is_reached(&gathered.last).await;
@@ -466,7 +462,7 @@ async fn begin_steps<M: ReadModel>(
     }
     empty(connection, model, g).await?;
     sqlx::raw_sql(&each_table(g, UNATTENDED)).execute(&mut *connection).await?;
-    let begin = format!("BEGIN; {NOT_AWAITED}; SET LOCAL search_path = {}", g.schema);
+    let begin = format!("BEGIN; SET LOCAL search_path = {}", g.schema);
     sqlx::raw_sql(&begin).execute(connection).await?;
     Ok(true)
 }
@@ -555,18 +551,21 @@ pub(crate) async fn finish<M: ReadModel>(
     tenure.execute(connection, g, model.row_indexes_sql()).await?;
     let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
     let begin = tenure.begin(g, SORTING);
-    model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, begin), load).await?;
+    model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, begin, Instant::now()), load).await?;
     tenure.step(connection, g, SORTING).await?;
     tenure.execute(connection, g, model.indexes_sql()).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
     let mut aside = 0;
     for some in kept.chunks(KEPT_AT_ONCE) {
+        let began = Instant::now();
         let decoded = |record: &Record| Decoded::new(record.clone(), namespace, |brief| model.needs(brief));
         let folded = folder.fold(connection, model, Unit::new(some.iter().map(decoded).collect()), None).await?;
         events += folded.events;
         aside += folded.aside;
+        if let Some(begin) = tenure.begin(g, SORTING) {
+            BatchTx::of_steps(connection, g.lock_key, Some(begin), began).step().await?;
+        }
     }
-    sqlx::raw_sql(AWAITED).execute(&mut *connection).await?;
     // As late as can be: newcomers wait for this row.
     generation::note_loaded(connection, g).await?;
     let advances = unit::advances(last.values());
@@ -585,6 +584,10 @@ const ANALYZE_PAUSE: Duration = Duration::from_secs(1);
 /// How long that is waited for.
 const ANALYZE_WAIT: Duration = Duration::from_mins(10);
 
+/// Before what is left of a load is tried to be settled again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(5);
+/// The lock of whoever settles, above that of the generation; those between are the model's.
+const SETTLE_LOCK: i64 = 15;
 /// PostgreSQL's own vacuum would look after each table as its steps are committed, several times and beside work that is not
 /// to be held up.
 const UNATTENDED: &str = "SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)";
@@ -597,7 +600,8 @@ fn each_table(g: &Generation, change: &str) -> String {
          DECLARE
              altered regclass;
          BEGIN
-             FOR altered IN SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{}') AND relkind = 'r' LOOP
+             FOR altered IN SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('{}') AND relkind = 'r'
+                 ORDER BY oid LOOP
                  EXECUTE format('ALTER TABLE %s {change}', altered);
              END LOOP;
          END
@@ -614,30 +618,62 @@ pub(crate) async fn is_unattended(connection: &mut PgConnection, g: &Generation)
 }
 
 /// Does for the tables of a generation that was loaded in steps what PostgreSQL's own vacuum would do, in a session that gives
-/// way, and leaves them to that vacuum from then on. What is not done when the process ends is done by the next one.
-pub(crate) async fn settle(database_url: String, g: Generation) {
-    let settled = async {
-        let mut connection = database::connect(&database_url, &format!("rapport {} vacuum", g.model)).await?;
-        background::give_way(&mut connection).await?;
-        let began = Instant::now();
-        let vacuumed = match filled_tables(&mut connection, &g).await? {
-            // At the pace of PostgreSQL's own; a process more would not give way.
-            Some(tables) => {
-                sqlx::query("SET vacuum_cost_delay = '2ms'").execute(&mut connection).await?;
-                let vacuum = format!("VACUUM (ANALYZE, PARALLEL 0) {tables}");
-                sqlx::query(&vacuum).persistent(false).execute(&mut connection).await.map(|_| ())
+/// way, and leaves them to that vacuum from then on. Once it is read, they are left to it at once. What fails is tried again, and
+/// what is not done when the process ends is done by the next one.
+pub(crate) async fn settle(database_url: String, g: Generation, is_urgent: bool) {
+    let mut told = false;
+    loop {
+        match try_to_settle(&database_url, &g, is_urgent).await {
+            Ok(true) => return,
+            // Another worker is at it, or was.
+            Ok(false) => {}
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(%error, schema = g.schema, "the tables of a load are not vacuumed yet");
             }
-            None => Ok(()),
-        };
-        let attended = each_table(&g, ATTENDED);
-        sqlx::query(&attended).persistent(false).execute(&mut connection).await?;
-        vacuumed?;
-        tracing::info!(model = g.model, seconds = began.elapsed().as_secs_f64(), "vacuumed and analyzed");
-        Ok::<(), sqlx::Error>(())
-    };
-    if let Err(error) = settled.await {
-        tracing::warn!(%error, schema = g.schema, "the tables of a load were not vacuumed");
+            Err(_) => {}
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
     }
+}
+
+/// Whether there is nothing left to do.
+async fn try_to_settle(database_url: &str, g: &Generation, is_urgent: bool) -> Result<bool, sqlx::Error> {
+    let connect = async {
+        let mut connection = database::connect(database_url, &format!("rapport {} vacuum", g.model)).await?;
+        let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(g.lock_key + SETTLE_LOCK);
+        let is_mine: bool = lock.fetch_one(&mut connection).await?;
+        Ok::<_, sqlx::Error>((is_mine, is_unattended(&mut connection, g).await?, connection))
+    };
+    let Ok(connected) = tokio::time::timeout(SETTLE_PAUSE, connect).await else { return Ok(false) };
+    let (is_mine, is_unattended, mut connection) = connected?;
+    if !is_unattended || !is_mine {
+        return Ok(!is_unattended);
+    }
+    let attended = each_table(g, ATTENDED);
+    let tables = filled_tables(&mut connection, g).await?;
+    let began = Instant::now();
+    if is_urgent {
+        sqlx::query(&attended).persistent(false).execute(&mut connection).await?;
+    } else {
+        background::give_way(&mut connection).await?;
+    }
+    if let Some(tables) = tables {
+        // First what is waited for.
+        let analyze = format!("ANALYZE {tables}");
+        sqlx::query(&analyze).persistent(false).execute(&mut connection).await?;
+        if !is_urgent {
+            // At the pace of PostgreSQL's own; a process more would not give way.
+            sqlx::query("SET vacuum_cost_delay = '2ms'").execute(&mut connection).await?;
+            let vacuum = format!("VACUUM (PARALLEL 0) {tables}");
+            sqlx::query(&vacuum).persistent(false).execute(&mut connection).await?;
+        }
+    }
+    if !is_urgent {
+        sqlx::query(&attended).persistent(false).execute(&mut connection).await?;
+    }
+    tracing::info!(model = g.model, seconds = began.elapsed().as_secs_f64(), "vacuumed and analyzed");
+    Ok(true)
 }
 
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,

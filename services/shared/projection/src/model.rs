@@ -9,6 +9,7 @@ use domain::{Brief, Interaction};
 use sqlx::PgConnection;
 
 use crate::batch::Batch;
+use crate::failpoint::{Step, reach};
 use crate::load::{self, Load};
 
 /// One record of the log, decoded.
@@ -74,9 +75,14 @@ impl<'t> BatchTx<'t> {
         Self { connection, lock_key, steps: None }
     }
 
-    /// The same of a load that is made of many, each of which `begin` begins.
-    pub(crate) fn of_steps(connection: &'t mut PgConnection, lock_key: i64, begin: Option<String>) -> Self {
-        Self { connection, lock_key, steps: begin.map(|begin| (begin, Instant::now())) }
+    /// The same of a load that is made of many, each of which `begin` begins; this one was begun at `since`.
+    pub(crate) fn of_steps(
+        connection: &'t mut PgConnection,
+        lock_key: i64,
+        begin: Option<String>,
+        since: Instant,
+    ) -> Self {
+        Self { connection, lock_key, steps: begin.map(|begin| (begin, since)) }
     }
 
     /// Of a load beside a live generation: ends the transaction and, after a rest, begins the next, so that none is open for
@@ -87,6 +93,7 @@ impl<'t> BatchTx<'t> {
     pub async fn step(&mut self) -> Result<(), sqlx::Error> {
         let Some((begin, since)) = &mut self.steps else { return Ok(()) };
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
+        reach(Step::LoadStepped);
         load::rest_between_steps(since.elapsed()).await;
         *since = Instant::now();
         for statement in begin.split(';') {
@@ -95,7 +102,7 @@ impl<'t> BatchTx<'t> {
         Ok(())
     }
 
-    /// The generation's advisory lock, taken by the runtime. `lock_key + 1` to `lock_key + 15` are the model's own.
+    /// The generation's advisory lock, taken by the runtime. `lock_key + 1` to `lock_key + 14` are the model's own.
     pub fn lock_key(&self) -> i64 {
         self.lock_key
     }

@@ -64,6 +64,8 @@ const TELL_PAUSE: Duration = Duration::from_secs(2);
 pub enum Waiting {
     /// The generation is so many events behind the live one.
     Behind(i64),
+    /// A batch of the live one has not ended.
+    Busy,
     /// Somebody's transactions hold the views.
     Held(Holders),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Behind(events) => write!(f, "it is {events} events behind the live generation"),
+            Self::Busy => f.write_str("a batch of the live generation has not ended"),
             Self::Held(holders) => holders.fmt(f),
         }
     }
@@ -90,7 +93,11 @@ pub struct Holders {
 
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transactions = if self.transactions == 1 { "transaction holds" } else { "transactions hold" };
+        let transactions = match self.transactions {
+            0 => return f.write_str("by now nobody holds the views"),
+            1 => "transaction holds",
+            _ => "transactions hold",
+        };
         write!(f, "{} {transactions} the views", self.transactions)?;
         match (self.pid, self.seconds) {
             (Some(pid), Some(seconds)) => write!(f, ", the oldest one (pid {pid}) since {seconds} s"),
@@ -129,6 +136,17 @@ pub enum SwapError {
         schema: String,
         /// By how much.
         events: i64,
+    },
+    /// The live generation's batches do not end.
+    #[error(
+        "{schema} could not be swapped in for {seconds} s: a batch of the live generation does not end; `rapport status` says \
+         what its projector does"
+    )]
+    Busy {
+        /// The generation's schema.
+        schema: String,
+        /// For how long it was tried.
+        seconds: u64,
     },
     /// Queries have been holding the views all the time.
     #[error(
@@ -201,9 +219,11 @@ pub async fn swap<M: ReadModel>(
     let (began, mut held) = (Instant::now(), 0);
     let (mut tried_at, mut told_at) = (began, began);
     loop {
-        let holders = holders(connection, &found.generation.model).await?;
-        let is_long = holders.seconds.is_some_and(|seconds| seconds >= LONG.as_secs().cast_signed());
-        let lock_ms = LOCK_MS[held.min(LOCK_MS.len() - 1)];
+        let seconds = holders(connection, &found.generation.model).await?.seconds;
+        let is_long = seconds.is_some_and(|seconds| seconds >= LONG.as_secs().cast_signed());
+        // Beside one that does not end, only a long try gets past the others.
+        let lock_ms = if is_long { LOCK_MS.len() - 1 } else { held.min(LOCK_MS.len() - 1) };
+        let lock_ms = LOCK_MS[lock_ms];
         let tried = if is_long && tried_at.elapsed() < LONG_PATIENCE {
             Tried::Held
         } else {
@@ -219,14 +239,16 @@ pub async fn swap<M: ReadModel>(
             Tried::Behind(events) if is_over || left_alone(connection, &found.generation, began).await? => {
                 return Err(SwapError::Behind { schema, events });
             }
+            Tried::Busy if is_over => return Err(SwapError::Busy { schema, seconds: patience.as_secs() }),
             Tried::Behind(events) => (Waiting::Behind(events), BEHIND_PAUSE),
-            Tried::Held if is_over => {
-                return Err(SwapError::Held { model, schema, seconds: patience.as_secs(), holders });
-            }
-            Tried::Held if is_long => (Waiting::Held(holders), RETRY_PAUSE),
+            Tried::Busy => (Waiting::Busy, BEHIND_PAUSE),
             Tried::Held => {
-                let pause = Duration::from_millis((lock_ms * PAUSE_FACTOR).into()).max(RETRY_PAUSE);
-                (Waiting::Held(holders), pause)
+                let holders = holders(connection, &model).await?;
+                if is_over {
+                    return Err(SwapError::Held { model, schema, seconds: patience.as_secs(), holders });
+                }
+                let others = Duration::from_millis((lock_ms * PAUSE_FACTOR).into()).max(RETRY_PAUSE);
+                (Waiting::Held(holders), if is_long { RETRY_PAUSE } else { others })
             }
         };
         if told_at.elapsed() > TELL_PAUSE {
@@ -268,6 +290,8 @@ async fn left_alone(connection: &mut PgConnection, g: &Generation, since: Instan
 enum Tried {
     Swapped,
     Behind(i64),
+    /// The live one's checkpoints are held by a batch.
+    Busy,
     Held,
 }
 
@@ -313,10 +337,12 @@ async fn attempt_within(
     // The live one's checkpoints before any view: no reader waits until the two are even.
     let began = Instant::now();
     loop {
-        match behind(tx, g).await? {
-            ..=0 => break,
-            events if events > CLOSE_EVENTS || began.elapsed() > EVEN_WAIT => return Ok(Tried::Behind(events)),
-            _ => tokio::time::sleep(EVEN_PAUSE).await,
+        match behind(tx, g).await {
+            Err(error) if classify(&error) == Class::Conflict => return Ok(Tried::Busy),
+            Err(error) => return Err(error),
+            Ok(..=0) => break,
+            Ok(events) if events > CLOSE_EVENTS || began.elapsed() > EVEN_WAIT => return Ok(Tried::Behind(events)),
+            Ok(_) => tokio::time::sleep(EVEN_PAUSE).await,
         }
     }
     let lock_views = LOCK_VIEWS.replace("{model}", &g.model).replace("{ms}", &lock_ms.to_string());

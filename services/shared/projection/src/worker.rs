@@ -468,13 +468,18 @@ impl<M: ReadModel> Worker<M> {
     }
 
     /// Has the tables looked after that a load in steps has left.
-    async fn settle(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn settle(&self, connection: &mut PgConnection, is_urgent: bool) -> Result<(), sqlx::Error> {
         let generation = &self.leases.generation;
         if load::is_unattended(connection, generation).await? {
             let mut analyzing = self.analyzing();
+            // One that gives way is in the way of a generation that is read by now.
+            if is_urgent {
+                analyzing.abort_all();
+            }
             while analyzing.try_join_next().is_some() {}
-            if analyzing.is_empty() {
-                analyzing.spawn_on(load::settle(self.database_url.clone(), generation.clone()), &self.runtime);
+            if is_urgent || analyzing.is_empty() {
+                let settle = load::settle(self.database_url.clone(), generation.clone(), is_urgent);
+                analyzing.spawn_on(settle, &self.runtime);
             }
         }
         Ok(())
@@ -490,7 +495,7 @@ impl<M: ReadModel> Worker<M> {
         stop: &mut watch::Receiver<bool>,
         term: Term,
     ) -> Result<(), End> {
-        self.settle(connection).await?;
+        self.settle(connection, term.is_urgent).await?;
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed =
             Feed::open(&self.model, &self.log, &from, term.is_urgent).map_err(|error| self.read_failed(error))?;

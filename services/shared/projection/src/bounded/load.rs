@@ -13,9 +13,9 @@ use crate::load::Load;
 use crate::model::{BatchTx, Event};
 
 /// Facts read back at a time.
-const FACTS_READ: usize = 4_000;
+const FACTS_READ: usize = 1_000;
 /// Entities whose rows are written at a time, a step each.
-const ENTITIES_WRITTEN: usize = 5_000;
+const ENTITIES_WRITTEN: usize = 500;
 
 /// The facts of a model of bounded entities, on their way into its tables.
 pub struct Facts<B> {

@@ -79,9 +79,12 @@ async fn a_load_ends_though_events_keep_coming() {
     };
     let loaded = async {
         let projector = Projector::start(toy.clone(), log, stage_options).await.expect("the projector starts");
-        while toy.loaded.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        let loaded = async {
+            while toy.loaded.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, loaded).await.expect("the load does not end");
         stop.send(()).expect("events keep coming");
         projector
     };
