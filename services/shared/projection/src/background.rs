@@ -1,9 +1,10 @@
 //! Work that nobody waits for, such as a generation that is built beside the live one: how it leaves room to the work that
 //! somebody does wait for.
 //!
-//! Four things are done. While it reads, a build rests ([`crate::load::rest`]). One build at a time loads, whatever models
-//! are replayed together ([`my_turn`]). Its threads here get what processor time others leave ([`aside`]). And so does, where
-//! PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting an index cannot rest.
+//! Five things are done. A build rests while it reads ([`crate::load::rest`]) and between its steps. One build at a time
+//! loads, whatever models are replayed together ([`my_turn`]). Its threads here get what processor time others leave
+//! ([`aside`]). So does, where PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting
+//! an index cannot rest. And PostgreSQL's own vacuum, which gives no way, is kept from its tables ([`crate::load::settle`]).
 
 use std::future::Future;
 use std::io;
@@ -99,7 +100,13 @@ pub(crate) async fn give_way(connection: &mut PgConnection) -> Result<bool, sqlx
     let (Some(process), Some(port)) = (Pid::from_raw(pid), port) else { return Ok(false) };
     // Elsewhere the same number is some other process: PostgreSQL's says which client it works for.
     let Ok(title) = tokio::fs::read(format!("/proc/{pid}/cmdline")).await else { return Ok(false) };
-    Ok(is_of(&String::from_utf8_lossy(&title), port) && setpriority_process(Some(process), NICE).is_ok())
+    if !is_of(&String::from_utf8_lossy(&title), port) {
+        return Ok(false);
+    }
+    // Linux may share among sessions of processes first (autogroups), and each of PostgreSQL's is a session of its own: what
+    // is said of the process then counts among those of its session alone. A kernel without them has no such file.
+    let _ = tokio::fs::write(format!("/proc/{pid}/autogroup"), NICE.to_string()).await;
+    Ok(setpriority_process(Some(process), NICE).is_ok())
 }
 
 /// Whether a process's title is that of the session whose client has this port: `postgres: role database 127.0.0.1(4711) …`.

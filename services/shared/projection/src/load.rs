@@ -17,10 +17,10 @@
 //! as much as it may hold in memory ends early, one that meets a row which the tables cannot take is given up; either way
 //! what is left is folded in batches, which comes to the same tables.
 //!
-//! Beside a live generation the same is done in steps: each COPY, each index, each part of what is derived in a transaction
-//! of its own. One that is open for minutes keeps every row version of those minutes, and rows that each batch writes anew, such as
-//! checkpoints, get slower to find the longer it lasts. Nobody reads a generation that is not loaded, so nothing is seen early;
-//! what a killed load leaves is removed before the next.
+//! Beside a live generation the same is done in steps: each COPY, each index, each part of what is derived or was kept in a
+//! transaction of its own. One that is open for minutes keeps every row version of those minutes, and rows that each batch
+//! writes anew, such as checkpoints, get slower to find the longer it lasts. Nobody reads a generation that is not loaded, so
+//! nothing is seen early; what a killed load leaves is removed before the next.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;

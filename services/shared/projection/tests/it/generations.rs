@@ -323,6 +323,20 @@ async fn a_swap_says_who_holds_the_views() {
     projector.stop(WAIT).await.expect("it stops");
 }
 
+/// PostgreSQL's process that works for a build gets what others leave.
+async fn gives_way(database: &mut PgConnection) {
+    const OF_THE_BUILD: &str = "SELECT pid FROM pg_stat_activity
+        WHERE application_name LIKE 'rapport toy %' AND query LIKE '%pg_try_advisory_lock%'";
+    let pid: i32 = sqlx::query_scalar(OF_THE_BUILD).fetch_one(database).await.expect("a session that waits");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs on this machine");
+    // Behind the name, which is in brackets, the state is the first field; the nice value is the 17th.
+    let nice = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(16));
+    assert_eq!(nice, Some("19"), "{stat}");
+    if let Ok(group) = std::fs::read_to_string(format!("/proc/{pid}/autogroup")) {
+        assert!(group.trim_end().ends_with(" nice 19"), "{group}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_is_loaded_at_a_time() {
     // The lock of whoever loads beside live generations.
@@ -340,6 +354,7 @@ async fn one_is_loaded_at_a_time() {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let waiting = find(&mut database, 2).await.expect("it is there");
     assert!(!waiting.is_loaded && waiting.loading_events.is_none(), "{waiting:?}");
+    gives_way(&mut database).await;
     sqlx::query(
         "INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start, loading_events)
          SELECT gen_random_uuid(), 'toy', 2, clock_timestamp() + interval '1 hour', pid, backend_start, 7
