@@ -12,6 +12,7 @@ use projector_customer360::Customer360;
 use projector_sales::Sales;
 use projector_service::Service;
 use sqlx::{Executor, PgConnection};
+use tokio::sync::watch;
 
 use crate::{
     Outcome,
@@ -127,18 +128,38 @@ pub(crate) async fn analyzed(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Has all three models built anew beside the live ones.
+/// All three models, built anew beside the live ones.
+pub(crate) struct Replay {
+    connection: PgConnection,
+}
+
+/// Begins it.
 ///
 /// # Errors
 /// PostgreSQL refuses it.
-pub(crate) async fn replay(machine: &Machine) -> Outcome {
+pub(crate) async fn replay(machine: &Machine) -> Outcome<Replay> {
     let log = machine.log(None).await?;
     let (log_id, partitions) = (log.log_id(), log.partitions());
     let mut connection = machine.connect("bench").await?;
     generation::build(&mut connection, &Sales, log_id, partitions).await?;
     generation::build(&mut connection, &Service, log_id, partitions).await?;
     generation::build(&mut connection, &Customer360::new(*log.namespace()), log_id, partitions).await?;
-    Ok(())
+    Ok(Replay { connection })
+}
+
+impl Replay {
+    /// Says when they are built.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses to tell.
+    pub(crate) async fn until_built(mut self, over: watch::Sender<bool>) -> Outcome {
+        const LEFT: &str = "SELECT count(*) FROM backbone.generations WHERE state = 'building' AND NOT loaded";
+        while sqlx::query_scalar::<_, i64>(LEFT).fetch_one(&mut self.connection).await? > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        over.send_replace(true);
+        Ok(())
+    }
 }
 
 /// Says how far those have come.

@@ -4,7 +4,8 @@
 //! limits      Kafka alone, COPY alone, one round trip      (no service runs)
 //! publish     bench -> collector -> Kafka                  batches of 50, 256 connections, one connection
 //! fold        Kafka -> three projectors -> PostgreSQL      from offset 0, empty models
-//! visible     publish -> ... -> checkpoints, page          1,000 events a second, steadily; 250 with pages
+//! visible     publish -> ... -> checkpoints, page          1,000 events a second, steadily; 250 with pages;
+//!                                                          1,000 until all three models are replayed beside it
 //! ```
 //!
 //! | module | responsibility |
@@ -30,6 +31,8 @@ mod visible;
 mod work;
 
 use std::{process::ExitCode, sync::Arc, time::Instant};
+
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     machine::{COLLECTOR, Kind, Machine, PROJECTORS, QUERY},
@@ -60,6 +63,9 @@ Usage: bench [--events N] [--seconds N] [--quick] [--seed N] [--fold MODELS]
 const STEADY_RATE: usize = 1_000;
 /// The same while every tenth is followed by asking for a page, which costs as much as folding some dozen events.
 const STEADY_RATE_PAGES: usize = 250;
+
+/// Beside a replay it is measured until that is done, at most so many times as long as without.
+const REPLAY_TIMES: usize = 20;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -103,7 +109,7 @@ impl Plan {
     }
 
     fn total(&self) -> usize {
-        self.events + self.at_256 + self.one_by_one + 3 * self.steady
+        self.events + self.at_256 + self.one_by_one + (2 + REPLAY_TIMES) * self.steady
     }
 }
 
@@ -221,13 +227,18 @@ async fn measure(machine: &mut Machine, plan: &Plan, told: &Arc<[Told]>, figures
         (Seen::Page, STEADY_RATE_PAGES, ""),
         (Seen::Checkpoints, STEADY_RATE, replayed),
     ] {
+        let (over, is_over) = watch::channel(false);
+        let mut replay = JoinSet::new();
+        let mut events = plan.steady * rate / STEADY_RATE;
         if beside == replayed {
-            fold::replay(machine).await?;
+            replay.spawn(fold::replay(machine).await?.until_built(over));
+            events *= REPLAY_TIMES;
         }
-        let events = plan.steady * rate / STEADY_RATE;
-        let phase = Phase { range: from..from + events, rate, seen, beside };
-        visible::measure(machine, told, phase, limits.round_trip, figures).await?;
-        from += events;
+        let phase = Phase { range: from..from + events, rate, seen, beside, is_over };
+        from += visible::measure(machine, told, phase, limits.round_trip, figures).await?;
+        if let Some(ended) = replay.try_join_next() {
+            ended??;
+        }
     }
     fold::replayed(machine).await?;
     Ok(())

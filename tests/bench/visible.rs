@@ -9,7 +9,7 @@ use std::{
 use domain::Position;
 use sqlx::PgConnection;
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch},
     task::JoinSet,
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct Phase {
     pub(crate) seen: Seen,
     /// What else goes on, as it is to stand in the table.
     pub(crate) beside: &'static str,
+    /// Once this is true, no further event is sent.
+    pub(crate) is_over: watch::Receiver<bool>,
 }
 
 /// An event under way.
@@ -68,7 +70,8 @@ struct Followed {
     position: String,
 }
 
-/// Publishes at a steady rate and follows every tenth event. `round_trip`: the median of the limit.
+/// Publishes at a steady rate and follows every tenth event. `round_trip`: the median of the limit. Returns how many were
+/// published.
 ///
 /// # Errors
 /// An event was not accepted, or did not become visible.
@@ -78,7 +81,7 @@ pub(crate) async fn measure(
     phase: Phase,
     round_trip: Duration,
     figures: &mut Vec<Figure>,
-) -> Outcome {
+) -> Outcome<usize> {
     let name = format!("{:?} at {}/s", phase.seen, phase.rate).to_lowercase();
     let (send, jobs) = mpsc::unbounded_channel();
     let (follow, followed) = mpsc::unbounded_channel();
@@ -103,12 +106,11 @@ pub(crate) async fn measure(
         }
     }
     let meter = Meter::start(&machine.processes());
-    dispatch(&phase, &send, &name).await;
+    let events = dispatch(&phase, &send, &name).await;
     drop(send);
     let answered = finish(publishers).await?;
     let spent = meter.stop();
     let visible = finish(watchers).await?;
-    let events = phase.range.len();
     let (answer, until) = match phase.seen {
         Seen::Checkpoints => (Some("publish to answer"), "publish to visible in three models"),
         Seen::Page => (None, "publish to the page that shows it"),
@@ -119,7 +121,7 @@ pub(crate) async fn measure(
         figures.push(Figure::new(what(answer), events, &spent, limit()).with(answered));
     }
     figures.push(Figure::new(what(until), events, &spent, limit()).with(visible));
-    Ok(())
+    Ok(events)
 }
 
 async fn finish(tasks: JoinSet<Outcome<Vec<Duration>>>) -> Outcome<Latencies> {
@@ -127,13 +129,13 @@ async fn finish(tasks: JoinSet<Outcome<Vec<Duration>>>) -> Outcome<Latencies> {
 }
 
 /// Hands out each event when it is due, whatever became of those before.
-async fn dispatch(phase: &Phase, send: &mpsc::UnboundedSender<Sent>, name: &str) {
+async fn dispatch(phase: &Phase, send: &mpsc::UnboundedSender<Sent>, name: &str) -> usize {
     let progress = Progress::new(name);
     let began = Instant::now();
     let total = phase.range.len();
     let mut done = 0;
     let mut clock = tokio::time::interval(Duration::from_millis(1));
-    while done < total {
+    while done < total && !*phase.is_over.borrow() {
         clock.tick().await;
         let due = (began.elapsed().as_micros() as usize * phase.rate / 1_000_000).min(total);
         for index in done..due {
@@ -143,6 +145,7 @@ async fn dispatch(phase: &Phase, send: &mpsc::UnboundedSender<Sent>, name: &str)
         done = due;
         progress.at(done, total);
     }
+    done
 }
 
 async fn publisher(

@@ -32,7 +32,8 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 struct Seen {
     progress: Progress,
-    /// Counts failed readings: whoever waits learns of those that came after they began.
+    /// Counts readings that failed like the one before: whoever waits learns of those that came after they began. One alone
+    /// may be a moment's trouble.
     failures: u64,
 }
 
@@ -127,18 +128,25 @@ pub(crate) struct Poller {
 impl Poller {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
+        let mut has_failed = false;
         loop {
             while self.waiters.count.load(Ordering::SeqCst) == 0 {
+                has_failed = false;
                 self.waiters.arrived.notified().await;
             }
             let read = timeout(POLL_TIMEOUT, self.checkpoints.read()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
             let pause = match read {
                 Ok(progress) => {
+                    has_failed = false;
                     self.saw(progress);
                     POLL_INTERVAL
                 }
                 Err(error) => {
-                    self.failed(&error);
+                    // That the database is away is told once, as a condition of readiness.
+                    tracing::debug!(%error, "checkpoints cannot be read");
+                    if std::mem::replace(&mut has_failed, true) {
+                        self.sender.send_modify(|seen| seen.failures += 1);
+                    }
                     POLL_RETRY
                 }
             };
@@ -153,11 +161,5 @@ impl Poller {
             seen.progress = progress;
             moved
         });
-    }
-
-    fn failed(&self, error: &sqlx::Error) {
-        // That the database is away is told once, as a condition of readiness.
-        tracing::debug!(error = %error, "checkpoints cannot be read");
-        self.sender.send_modify(|seen| seen.failures += 1);
     }
 }

@@ -513,7 +513,7 @@ impl Building {
         let line = if !is_attended {
             format!("{schema}: waiting for a projector of this version to take it up")
         } else if let Some(ahead) = ahead {
-            format!("{schema}: waiting until {ahead} is loaded; one is loaded at a time")
+            format!("{schema}: waiting until {ahead} is built; one is built at a time")
         } else if left == 0 {
             format!("{schema}: {folded} of {} records read; deriving and indexing", self.records)
         } else {

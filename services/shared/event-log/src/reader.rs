@@ -37,8 +37,15 @@ const USUAL: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "1000"),
 ];
 
-/// The same for whom nobody waits: the broker has a fraction of the answers to give, and the reader of the batches to fold.
-const UNHURRIED: &[(&str, &str)] = &[("fetch.wait.max.ms", "150")];
+/// The same for whom nobody waits. At the end of the log the broker has a fraction of the answers to give, and the reader of
+/// the batches to fold; before it an answer is too small to hold up those for others.
+const UNHURRIED: &[(&str, &str)] = &[
+    ("fetch.wait.max.ms", "150"),
+    ("fetch.max.bytes", "1048576"),
+    ("max.partition.fetch.bytes", "131072"),
+    ("queued.min.messages", "1000"),
+    ("queued.max.messages.kbytes", "1024"),
+];
 
 /// Why reading ended.
 #[derive(Debug, thiserror::Error)]

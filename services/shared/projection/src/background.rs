@@ -1,25 +1,46 @@
 //! Work that nobody waits for, such as a generation that is built beside the live one: how it leaves room to the work that
 //! somebody does wait for.
 //!
-//! Five things are done. A build rests while it reads ([`crate::load::rest`]) and between its steps. One build at a time
-//! loads, whatever models are replayed together ([`my_turn`]). Its threads here get what processor time others leave
-//! ([`aside`]). So does, where PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting
-//! an index cannot rest. And PostgreSQL's own vacuum, which gives no way, is kept from its tables ([`crate::load::settle`]).
+//! Five things are done. A build works in small helpings and rests after each ([`rest`]): what somebody waits for is held up by
+//! how long a piece of work lasts, not by how much of it there is. One build at a time loads, and is looked after, whatever
+//! models are replayed together ([`my_turn`]). Its threads here leave others the larger part of the processor time ([`aside`]).
+//! So does, where PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting an index
+//! cannot rest. And PostgreSQL's own vacuum, which gives no way, is kept from its tables ([`crate::load::settle`]).
 
 use std::future::Future;
 use std::io;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use rustix::process::{Pid, setpriority_process};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
 
 /// The lock of whoever loads beside live generations, below all that generations have.
-const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
+pub(crate) const BUILD_LOCK_KEY: i64 = (1 << 39) - 2;
 /// How often somebody who waits for a turn asks again.
 const TURN_PAUSE: Duration = Duration::from_millis(500);
-/// As little as there is: what it holds up is itself alone, since a build locks nothing that others wait for.
-const NICE: i32 = 19;
+/// A third of what others get, where they want it. With less, whoever is put aside while it holds a lock, of this process's
+/// memory or of PostgreSQL's journal, does not come on for a fifth of a second, and all that wait for that lock with it.
+const NICE: i32 = 5;
+
+/// With one processor, work rests so many times as long as it has lasted; with more of them, so much less.
+const REST_FACTOR: usize = 8;
+/// At most so long at a time.
+const REST_MAX: Duration = Duration::from_secs(3);
+
+/// Leaves others room after so much work, where they come first.
+pub(crate) async fn rest(worked: Duration) {
+    static FACTOR: LazyLock<u32> = LazyLock::new(|| rest_factor(available_parallelism().map_or(1, usize::from)));
+    tokio::time::sleep((worked * *FACTOR).min(REST_MAX)).await;
+}
+
+/// So what rests is at work for a ninth of one processor, a tenth of two and less of more of them, and never for longer than it
+/// rests, short of [`REST_MAX`].
+fn rest_factor(processors: usize) -> u32 {
+    u32::try_from(REST_FACTOR.div_ceil(processors)).unwrap_or(1)
+}
 
 /// Waits until no other build is at work. The turn ends with [`end_turn`], or with the session.
 ///
@@ -36,7 +57,7 @@ pub(crate) async fn my_turn(connection: &mut PgConnection) -> Result<(), sqlx::E
             return Ok(());
         }
         if !std::mem::replace(&mut told, true) {
-            tracing::info!("another generation is being loaded; this one waits for its turn");
+            tracing::info!("another generation is being built; this one waits for its turn");
         }
         tokio::time::sleep(TURN_PAUSE).await;
     }
@@ -50,7 +71,7 @@ pub(crate) async fn end_turn(connection: &mut PgConnection) -> Result<(), sqlx::
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(BUILD_LOCK_KEY).execute(connection).await.map(|_| ())
 }
 
-/// Does work on a thread of its own that gets what processor time others leave, and with it all that the work starts: tasks,
+/// Does work on a thread of its own that gives way to others, and with it all that the work starts: tasks,
 /// Kafka clients. Dropping the future ends the work where it waits next.
 ///
 /// # Errors
@@ -65,7 +86,7 @@ where
     let run = move || {
         // Elsewhere it would be the whole process that gives way.
         if cfg!(target_os = "linux")
-            && let Err(error) = setpriority_process(None, NICE)
+            && let Err(error) = give_way_as(None)
         {
             tracing::warn!(%error, "a thread that works for a build takes as much processor time as any");
         }
@@ -89,8 +110,8 @@ where
     }
 }
 
-/// Puts PostgreSQL's process behind this session at the end of the queue for the processors, if it runs on this machine
-/// and belongs to us. It stays there: a session whose work becomes urgent has to be made anew. Returns whether it was done.
+/// Has PostgreSQL's process behind this session give way to others, if it runs on this machine and belongs to us. It does so
+/// from then on: a session whose work becomes urgent has to be made anew. Returns whether it was done.
 ///
 /// # Errors
 /// PostgreSQL is lost.
@@ -106,7 +127,12 @@ pub(crate) async fn give_way(connection: &mut PgConnection) -> Result<bool, sqlx
     // Linux may share among sessions of processes first (autogroups), and each of PostgreSQL's is a session of its own: what
     // is said of the process then counts among those of its session alone. A kernel without them has no such file.
     let _ = tokio::fs::write(format!("/proc/{pid}/autogroup"), NICE.to_string()).await;
-    Ok(setpriority_process(Some(process), NICE).is_ok())
+    Ok(give_way_as(Some(process)).is_ok())
+}
+
+/// Makes a process, or this thread, as nice as a build is, unless it is nicer already.
+fn give_way_as(process: Option<Pid>) -> rustix::io::Result<()> {
+    setpriority_process(process, getpriority_process(process)?.max(NICE))
 }
 
 /// Whether a process's title is that of the session whose client has this port: `postgres: role database 127.0.0.1(4711) …`.
@@ -116,7 +142,6 @@ fn is_of(title: &str, port: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::getpriority_process;
     use tokio::sync::mpsc;
     use tokio::task::JoinSet;
 
@@ -134,7 +159,8 @@ mod tests {
         })
         .await
         .expect("a thread");
-        assert_eq!(found, (vec![NICE; 2], NICE));
+        let nice = mine.max(NICE);
+        assert_eq!(found, (vec![nice; 2], nice));
         assert_eq!(getpriority_process(None).expect("a priority"), mine, "nobody else gives way");
     }
 
@@ -149,6 +175,11 @@ mod tests {
         tokio::task::yield_now().await;
         waiting.shutdown().await;
         assert_eq!(held.recv().await, None, "it was dropped");
+    }
+
+    #[test]
+    fn the_larger_the_machine_the_shorter_the_rest() {
+        assert_eq!([1, 2, 3, 8, 64].map(rest_factor), [8, 4, 3, 1, 1]);
     }
 
     #[test]

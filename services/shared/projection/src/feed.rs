@@ -9,12 +9,16 @@ use service_kit::messaging;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::background;
 use crate::model::ReadModel;
 use crate::unit::Decoded;
 
 /// Records decoded at once; after them other tasks get their turn.
 const CHUNK_RECORDS_MAX: usize = 1000;
 const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Decoded at once, and waiting for the fold, where nobody waits for it: others wait for the processor no longer than that.
+const UNHURRIED_RECORDS_MAX: usize = 250;
+const UNHURRIED_CHUNKS_MAX: usize = 4;
 /// Bytes of records taken into one batch, about.
 const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Decoded chunks that wait for the fold.
@@ -57,11 +61,13 @@ impl Feed {
         from: &Offsets,
         is_urgent: bool,
     ) -> Result<Self, ReadError> {
-        let open = if is_urgent { Reader::open } else { Reader::open_unhurried };
-        let reader = open(log, Topic::Log, from)?;
-        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        let (reader, chunks_max) = match is_urgent {
+            true => (Reader::open(log, Topic::Log, from)?, CHUNKS_MAX),
+            false => (Reader::open_unhurried(log, Topic::Log, from)?, UNHURRIED_CHUNKS_MAX),
+        };
+        let (sender, chunks) = mpsc::channel(chunks_max);
         let mut task = JoinSet::new();
-        task.spawn(decode(Arc::clone(model), reader, log.clone(), sender));
+        task.spawn(decode(Arc::clone(model), reader, log.clone(), sender, is_urgent));
         Ok(Self { chunks, failed: None, _task: task })
     }
 
@@ -99,22 +105,31 @@ async fn decode<M: ReadModel>(
     mut reader: Reader,
     log: Log,
     sender: mpsc::Sender<Result<Taken, ReadError>>,
+    is_urgent: bool,
 ) {
+    let records_max = if is_urgent { CHUNK_RECORDS_MAX } else { UNHURRIED_RECORDS_MAX };
     let decoded = |record| Decoded::new(record, log.namespace(), |brief| model.needs(brief));
     loop {
         let asked = Instant::now();
-        let chunk = match reader.next(CHUNK_RECORDS_MAX, CHUNK_BYTES_MAX, WAIT).await {
+        let fetched = match reader.next(records_max, CHUNK_BYTES_MAX, WAIT).await {
             Ok(fetched) if fetched.is_empty() => continue,
-            Ok(fetched) => {
-                let partitions = fetched.records.iter().map(|record| record.partition);
-                messaging::received(log.topic(Topic::Log), partitions, asked.elapsed());
-                Ok(Taken { decoded: fetched.records.into_iter().map(decoded).collect(), at_end: fetched.at_end })
+            Ok(fetched) => fetched,
+            Err(error) => {
+                // Nobody may be listening any more.
+                let _ = sender.send(Err(error)).await;
+                return;
             }
-            Err(error) => Err(error),
         };
-        let failed = chunk.is_err();
-        if sender.send(chunk).await.is_err() || failed {
+        let partitions = fetched.records.iter().map(|record| record.partition);
+        messaging::received(log.topic(Topic::Log), partitions, asked.elapsed());
+        let began = Instant::now();
+        let decoded = fetched.records.into_iter().map(decoded).collect();
+        let worked = began.elapsed();
+        if sender.send(Ok(Taken { decoded, at_end: fetched.at_end })).await.is_err() {
             return;
+        }
+        if !is_urgent {
+            background::rest(worked).await;
         }
     }
 }

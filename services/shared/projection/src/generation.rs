@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::backbone::{BackboneError, lock_setup};
+use crate::background;
 use crate::database::{Class, classify};
 use crate::load;
 use crate::model::ReadModel;
@@ -311,17 +312,21 @@ pub async fn list(connection: &mut PgConnection, model: &str) -> Result<Vec<List
     rows.iter().map(|row| listed(model, row)).collect()
 }
 
-/// The schema of the generation that is loaded beside a live one at this moment, of whichever model: builds load one at a time.
+/// The schema of the generation whose turn it is to be loaded beside a live one, of whichever model: builds load one at a time,
+/// and each is looked after and folded on to the log's end before the next.
 ///
 /// # Errors
 /// PostgreSQL refuses the statement.
 pub async fn being_loaded(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT g.schema_name FROM backbone.workers AS w JOIN backbone.generations AS g USING (model, generation)
-         WHERE w.loading_events IS NOT NULL AND g.state = 'building' AND w.expires_at > clock_timestamp()
-           AND backbone.is_session(w.pid, w.backend_start)
+        "SELECT g.schema_name FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+         JOIN backbone.workers AS w ON a.application_name = format('rapport %s %s', w.model, w.worker)
+         JOIN backbone.generations AS g USING (model, generation)
+         WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint << 32) + l.objid::bigint = $1
+           AND a.datname = current_database() AND g.state = 'building'
          LIMIT 1",
     )
+    .bind(background::BUILD_LOCK_KEY)
     .fetch_optional(connection)
     .await
 }

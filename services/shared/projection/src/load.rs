@@ -8,7 +8,7 @@
 //! feed -> Gather (a task of its own) --- the first copy of an event id ---> Load::add: rows, sums in memory
 //!           \--- further copies, voids, what cannot be read: kept                   |
 //!                                                                                   v
-//!   COPY, COPY, … while the log is read -> their indexes (meanwhile Load::prepare)
+//!   COPY, COPY, … while the log is read -> their indexes, Load::prepare
 //!     -> ReadModel::finish_load: rows of sums, derived rows -> the other indexes
 //!     -> what was kept, folded like any batch, alone on the generation -> checkpoints -> COMMIT
 //! ```
@@ -33,7 +33,6 @@ use event_log::{Log, ReadError, Record};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::attend::Standing;
 use crate::background;
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
@@ -46,24 +45,12 @@ use crate::model::{BatchTx, Event, ReadModel};
 use crate::status::Status;
 use crate::unit::{self, Advance, Content, Decoded, Unit};
 
-/// Bytes of rows that go to PostgreSQL at once: each COPY costs something of its own, and waits in memory.
-const PIECE_BYTES: usize = 4 * 1024 * 1024;
-/// Events taken from the feed at a time.
-const TAKEN_EVENTS: usize = 5_000;
 /// Pieces that wait for the database.
 const PIECES_MAX: usize = 2;
 /// What a load may gather in memory, about; writing it takes as much again.
 pub(crate) const HELD_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Behind a load so many events may be left to be folded in batches.
 const LEFT_EVENTS_MAX: i64 = 5_000;
-/// Records that were kept are folded this many at a time.
-const KEPT_AT_ONCE: usize = 5_000;
-/// Who reads beside a live generation rests so many times as long as it has worked, …
-const REST_FACTOR: u32 = 3;
-/// … and between two steps at a load's end so many times, …
-const STEP_REST_FACTOR: u32 = 1;
-/// … at most so long at a time.
-const REST_MAX: Duration = Duration::from_secs(3);
 /// How often a load says how far it is.
 const TELL_PAUSE: Duration = Duration::from_secs(5);
 /// What sorting may take in memory. More processes at it would come off the other models.
@@ -92,7 +79,7 @@ pub trait Load: Send + 'static {
     /// What it holds besides, in bytes, about.
     fn held_bytes(&self) -> usize;
 
-    /// Works out what is still to be written, while PostgreSQL sorts the rows that it has. Nothing is added after it.
+    /// Works out what is still to be written, on a thread of its own. Nothing is added after it.
     fn prepare(&mut self) {}
 }
 
@@ -211,16 +198,6 @@ impl<L: Load> Gather<L> {
     }
 }
 
-/// Leaves others room after so much work, where they come first.
-pub(crate) async fn rest(worked: Duration) {
-    tokio::time::sleep((worked * REST_FACTOR).min(REST_MAX)).await;
-}
-
-/// The same between two steps.
-pub(crate) async fn rest_between_steps(worked: Duration) {
-    tokio::time::sleep((worked * STEP_REST_FACTOR).min(REST_MAX)).await;
-}
-
 /// Rows on their way, or the end.
 enum Piece<L> {
     Rows { rows: Vec<(String, CopyBuffer)>, events: u64 },
@@ -235,8 +212,6 @@ pub(crate) struct Source {
     /// Where each partition begins.
     pub(crate) from: Offsets,
     pub(crate) held_max: usize,
-    /// A generation that is built beside a live one leaves it room.
-    pub(crate) standing: Standing,
     pub(crate) tenure: Tenure,
     /// Is told how many events have been read.
     pub(crate) status: Status,
@@ -251,7 +226,23 @@ pub(crate) enum Tenure {
     Steps,
 }
 
+/// How much a load does at a time.
+struct Helping {
+    /// Events taken from the feed, and of those that were kept.
+    events: usize,
+    /// Bytes of rows that go to PostgreSQL at once: each COPY costs something of its own, and waits in memory.
+    row_bytes: usize,
+}
+
 impl Tenure {
+    /// As much as is quickest; beside a live generation, as little as holds nobody up for long.
+    fn helping(self) -> Helping {
+        match self {
+            Self::Whole => Helping { events: 5_000, row_bytes: 4 * 1024 * 1024 },
+            Self::Steps => Helping { events: 1_000, row_bytes: 512 * 1024 },
+        }
+    }
+
     /// What begins a step.
     fn begin(self, g: &Generation, settings: &str) -> Option<String> {
         (self == Self::Steps).then(|| format!("BEGIN; SET LOCAL search_path = {}; {settings}", g.schema))
@@ -321,14 +312,14 @@ impl Goal {
 
 /// Reads until the log's end is near, or that of memory.
 async fn gather<L: Load>(
-    Source { mut feed, log, from, held_max, standing, status, .. }: Source,
+    Source { mut feed, log, from, held_max, tenure, status }: Source,
     mut gathered: Gather<L>,
     pieces: mpsc::Sender<Result<Piece<L>, ReadError>>,
 ) {
     let mut goal = Goal { log, from, ends: Offsets::new(), ended: BTreeSet::new() };
+    let helping = tenure.helping();
     loop {
-        let began = Instant::now();
-        let taken = match feed.take(TAKEN_EVENTS).await {
+        let taken = match feed.take(helping.events).await {
             Ok(taken) => taken,
             Err(error) => {
                 // Nobody may be listening any more.
@@ -336,20 +327,21 @@ async fn gather<L: Load>(
                 return;
             }
         };
+        let began = Instant::now();
         goal.ended.retain(|partition| taken.decoded.iter().all(|d| d.record.partition != *partition));
         goal.ended.extend(taken.at_end);
         gathered.add(taken.decoded);
+        let worked = began.elapsed();
         let is_end = gathered.held_bytes() > held_max || goal.is_reached(&gathered.last).await;
-        if is_end || gathered.load.row_bytes() >= PIECE_BYTES {
+        if is_end || gathered.load.row_bytes() >= helping.row_bytes {
             let rows = Piece::Rows { rows: gathered.take_rows(), events: gathered.events };
             if pieces.send(Ok(rows)).await.is_err() {
                 return;
             }
         }
         status.change(|s| s.loading_events = Some(gathered.records));
-        // Waiting for the database is work too, of the database.
-        if !standing.is_live() {
-            rest(began.elapsed()).await;
+        if tenure == Tenure::Steps {
+            background::rest(worked).await;
         }
         if is_end {
             let _ = pieces.send(Ok(Piece::End(Box::new(gathered)))).await;
@@ -390,9 +382,14 @@ pub(crate) async fn load<M: ReadModel>(
     while let Some(piece) = pieces.recv().await {
         match piece? {
             Piece::Rows { rows, events } => {
+                let copying = Instant::now();
                 copy(connection, rows).await?;
                 tenure.step(connection, generation, "").await?;
                 reach(Step::LoadCopied);
+                if tenure == Tenure::Steps {
+                    // Half as long as others: the next rows are gathered meanwhile.
+                    background::rest(copying.elapsed() / 2).await;
+                }
                 if told.elapsed() > TELL_PAUSE {
                     told = Instant::now();
                     let rate = events as f64 / began.elapsed().as_secs_f64();
@@ -543,20 +540,33 @@ pub(crate) async fn finish<M: ReadModel>(
 ) -> Result<Loaded, LoadError> {
     let Gather { mut load, seen, kept, last, mut events, .. } = gathered;
     drop(seen);
-    let prepared = tokio::task::spawn_blocking(move || {
+    let preparing = tokio::task::spawn_blocking(move || {
         load.prepare();
         load
     });
+    let prepared = async { preparing.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic())) };
     sqlx::raw_sql(SORTING).execute(&mut *connection).await?;
-    tenure.execute(connection, g, model.row_indexes_sql()).await?;
-    let load = prepared.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
+    let load = match tenure {
+        Tenure::Whole => {
+            tenure.execute(connection, g, model.row_indexes_sql()).await?;
+            prepared.await
+        }
+        // Both at once would leave others no processor where there are two.
+        Tenure::Steps => {
+            let began = Instant::now();
+            let load = prepared.await;
+            background::rest(began.elapsed()).await;
+            tenure.execute(connection, g, model.row_indexes_sql()).await?;
+            load
+        }
+    };
     let begin = tenure.begin(g, SORTING);
     model.finish_load(&mut BatchTx::of_steps(connection, g.lock_key, begin, Instant::now()), load).await?;
     tenure.step(connection, g, SORTING).await?;
     tenure.execute(connection, g, model.indexes_sql()).await?;
     let mut folder = Folder::within_transaction(model, g.clone(), *namespace);
     let mut aside = 0;
-    for some in kept.chunks(KEPT_AT_ONCE) {
+    for some in kept.chunks(tenure.helping().events) {
         let began = Instant::now();
         let decoded = |record: &Record| Decoded::new(record.clone(), namespace, |brief| model.needs(brief));
         let folded = folder.fold(connection, model, Unit::new(some.iter().map(decoded).collect()), None).await?;

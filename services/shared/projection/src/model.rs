@@ -8,9 +8,10 @@ use bytes::Bytes;
 use domain::{Brief, Interaction};
 use sqlx::PgConnection;
 
+use crate::background;
 use crate::batch::Batch;
 use crate::failpoint::{Step, reach};
-use crate::load::{self, Load};
+use crate::load::Load;
 
 /// One record of the log, decoded.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl<'t> BatchTx<'t> {
         let Some((begin, since)) = &mut self.steps else { return Ok(()) };
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
         reach(Step::LoadStepped);
-        load::rest_between_steps(since.elapsed()).await;
+        background::rest(since.elapsed()).await;
         *since = Instant::now();
         for statement in begin.split(';') {
             sqlx::query(statement).persistent(false).execute(&mut *self.connection).await?;

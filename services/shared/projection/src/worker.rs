@@ -47,6 +47,8 @@ const BEHIND_MICROS: i64 = 3_000_000;
 const BATCH_TIMEOUT: Duration = Duration::from_secs(600);
 /// A load that takes longer is on a connection that nobody answers on.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// The next build waits so long at most until what was loaded is looked after, and what came meanwhile is folded.
+const TURN_MAX: Duration = Duration::from_mins(10);
 /// Giving leases back at the end may take this long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -66,6 +68,8 @@ pub(crate) struct Worker<M> {
     runtime: Handle,
     /// Since its session began.
     has_committed: AtomicBool,
+    /// When its session had loaded, until the next build may begin.
+    turn: Mutex<Option<Instant>>,
 }
 
 /// What the heartbeats have brought.
@@ -156,6 +160,7 @@ impl<M: ReadModel> Worker<M> {
             analyzing: Mutex::default(),
             runtime: Handle::current(),
             has_committed: AtomicBool::new(false),
+            turn: Mutex::default(),
         }
     }
 
@@ -169,6 +174,7 @@ impl<M: ReadModel> Worker<M> {
         let this = Arc::new(self);
         loop {
             this.has_committed.store(false, Ordering::Relaxed);
+            *this.turn() = None;
             match this.clone().place_session(&stop, &pulse).await {
                 End::Stopped => break,
                 End::Failed(error) => {
@@ -397,8 +403,24 @@ impl<M: ReadModel> Worker<M> {
             return self.load_all(connection, held, load, Tenure::Whole).await;
         }
         background::my_turn(connection).await?;
-        self.load_all(connection, held, load, Tenure::Steps).await?;
-        Ok(background::end_turn(connection).await?)
+        let loaded = self.load_all(connection, held, load, Tenure::Steps).await;
+        *self.turn() = Some(Instant::now());
+        loaded
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the next build begin, once what this one has loaded is looked after, and what came meanwhile is folded.
+    async fn end_turn(&self, connection: &mut PgConnection, is_behind: bool) -> Result<(), sqlx::Error> {
+        let loaded_at = *self.turn();
+        let is_done = || !is_behind && self.analyzing().is_empty();
+        if loaded_at.is_some_and(|at| is_done() || at.elapsed() > TURN_MAX) {
+            *self.turn() = None;
+            background::end_turn(connection).await?;
+        }
+        Ok(())
     }
 
     async fn load_all(
@@ -417,7 +439,6 @@ impl<M: ReadModel> Worker<M> {
             log: self.log.clone(),
             from,
             held_max: load::HELD_BYTES_MAX,
-            standing: self.standing.clone(),
             tenure,
             status: self.status.clone(),
         };
@@ -464,7 +485,9 @@ impl<M: ReadModel> Worker<M> {
     }
 
     fn analyzing(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.analyzing.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut analyzing = self.analyzing.lock().unwrap_or_else(PoisonError::into_inner);
+        while analyzing.try_join_next().is_some() {}
+        analyzing
     }
 
     /// Has the tables looked after that a load in steps has left.
@@ -476,7 +499,6 @@ impl<M: ReadModel> Worker<M> {
             if is_urgent {
                 analyzing.abort_all();
             }
-            while analyzing.try_join_next().is_some() {}
             if is_urgent || analyzing.is_empty() {
                 let settle = load::settle(self.database_url.clone(), generation.clone(), is_urgent);
                 analyzing.spawn_on(settle, &self.runtime);
@@ -499,7 +521,9 @@ impl<M: ReadModel> Worker<M> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed =
             Feed::open(&self.model, &self.log, &from, term.is_urgent).map_err(|error| self.read_failed(error))?;
+        let mut is_behind = true;
         loop {
+            self.end_turn(connection, is_behind).await?;
             let until = pulse.borrow().until(term.assigned_until);
             let taken = tokio::select! {
                 biased;
@@ -521,7 +545,7 @@ impl<M: ReadModel> Worker<M> {
             let began = Instant::now();
             let is_old = |received_at| crate::clock::now_micros() - received_at > BEHIND_MICROS;
             // Where much comes in, no end is ever met.
-            let is_behind = taken.at_end.is_empty() && taken.received_at().is_some_and(is_old);
+            is_behind = taken.at_end.is_empty() && taken.received_at().is_some_and(is_old);
             tokio::select! {
                 folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
                     folded.map_err(|_| self.took_too_long())??;
@@ -532,7 +556,8 @@ impl<M: ReadModel> Worker<M> {
                 () = lapsed => return Err(pulse.borrow().again("the leases have lapsed during a batch")),
             }
             if is_behind && !self.standing.is_live() {
-                load::rest(began.elapsed()).await;
+                // Half as long as others: what comes in meanwhile has to be folded too.
+                background::rest(began.elapsed() / 2).await;
             }
         }
     }
