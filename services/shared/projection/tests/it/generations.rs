@@ -10,6 +10,7 @@ use projection::swap::{Holders, SwapError, Waiting, swap};
 use projection::{Generation, Projector, ProjectorOptions, ReadModel, digest};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::setup::{Stage, WAIT};
 use crate::toy::Toy;
@@ -355,11 +356,19 @@ async fn one_is_loaded_at_a_time() {
     let waiting = find(&mut database, 2).await.expect("it is there");
     assert!(!waiting.is_loaded && waiting.loading_events.is_none(), "{waiting:?}");
     gives_way(&mut database).await;
+    // Whose turn it is goes by a worker's name, which its session has.
+    let worker = Uuid::new_v4();
+    sqlx::query("SELECT set_config('application_name', $1, false)")
+        .bind(format!("rapport toy {worker}"))
+        .execute(&mut other)
+        .await
+        .expect("a name");
     sqlx::query(
-        "INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start, loading_events)
-         SELECT gen_random_uuid(), 'toy', 2, clock_timestamp() + interval '1 hour', pid, backend_start, 7
+        "INSERT INTO backbone.workers (worker, model, generation, expires_at, pid, backend_start)
+         SELECT $1, 'toy', 2, clock_timestamp() + interval '1 hour', pid, backend_start
          FROM pg_stat_activity WHERE pid = pg_backend_pid()",
     )
+    .bind(worker)
     .execute(&mut other)
     .await
     .expect("a worker that loads");
