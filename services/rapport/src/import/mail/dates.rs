@@ -1,4 +1,5 @@
-use chrono::{DateTime, FixedOffset, NaiveDate, SecondsFormat, TimeZone};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, SecondsFormat, TimeZone};
+use domain::time::{EARLIEST, LATEST};
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
@@ -26,10 +27,10 @@ const ZONES: [(&str, i32); 17] = [
 /// Reads the date of a mail, as RFC 5322 and older programs write it, as RFC 3339.
 ///
 /// Years of two digits are read as RFC 5322 says. A zone that is missing, unknown or beyond a day is Greenwich, as RFC
-/// 5322 says of unknown ones. `None`: there is no date to be read.
+/// 5322 says of unknown ones. `None`: there is no date to be read, or none that an event may have.
 pub(super) fn read(text: &str) -> Option<String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text.trim()) {
-        return Some(write(at));
+        return write(at);
     }
     let text = without_comments(text).replace(',', " ");
     let mut words = text.split_ascii_whitespace().peekable();
@@ -61,7 +62,7 @@ fn at(day: &str, named: &str, year: &str, time: &str, zone: Option<&str>) -> Opt
     // A leap second is the one before it: clocks that show it are rare, and lists in order need none.
     let second = parts.next().unwrap_or(Some(0))?.min(59);
     let offset = FixedOffset::east_opt(zone.map_or(0, offset_min) * 60)?;
-    offset.from_local_datetime(&date.and_hms_opt(hour, minute, second)?).single().map(write)
+    offset.from_local_datetime(&date.and_hms_opt(hour, minute, second)?).single().and_then(write)
 }
 
 /// In minutes.
@@ -81,8 +82,10 @@ fn month(word: &str) -> Option<u32> {
     MONTHS.iter().position(|month| *month == start).and_then(|index| u32::try_from(index + 1).ok())
 }
 
-fn write(at: DateTime<FixedOffset>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+/// `None`: no event may have that time, or RFC 3339, whose years have four digits, cannot write it.
+fn write(at: DateTime<FixedOffset>) -> Option<String> {
+    let can_be = (EARLIEST..=LATEST).contains(&at.timestamp_micros()) && at.year() <= 9999;
+    can_be.then(|| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 /// What stands in parentheses is for people.
@@ -124,6 +127,11 @@ mod tests {
             ("2002-09-16T03:27:38+02:00", Some("2002-09-16T03:27:38+02:00")),
             ("Mon, 31 Feb 2002 03:27:38 GMT", None),
             ("Mon, 16 Sep 2002 25:27:38 GMT", None),
+            ("Thu, 22 Aug 20021 12:36:23 GMT", None),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some("9999-12-31T23:59:59Z")),
+            ("Sat, 1 Jan 10000 00:59:59 +0100", None),
+            ("Sun, 31 Dec 1899 23:59:59 GMT", None),
+            ("1899-12-31T23:59:59Z", None),
             ("yesterday", None),
             ("", None),
             ("ä ö ü ß", None),
