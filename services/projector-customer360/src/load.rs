@@ -3,8 +3,8 @@
 
 use domain::{Interaction, Stamp};
 use foldhash::{HashMap, HashMapExt as _};
-use projection::copy::{CopyBuffer, copy_in};
-use projection::{BatchTx, Event, Load};
+use projection::copy::CopyBuffer;
+use projection::{BatchTx, Event, Load, Pace};
 use uuid::Uuid;
 
 use crate::effects::{self, Effects};
@@ -145,19 +145,19 @@ impl Gathered {
     }
 
     /// The rows of the registers, each table's sorted as its index is.
-    fn registers(&mut self) -> [(&'static str, CopyBuffer); 4] {
+    fn registers(&mut self, pace: &Pace) -> [(&'static str, CopyBuffer); 4] {
         let mut touches = CopyBuffer::with_capacity(4, self.touches.len() * 96);
         let channels = &self.channels;
         let channel = |number: u32| channels[number as usize].as_str();
         let mut sorted: Vec<_> = std::mem::take(&mut self.touches).into_iter().collect();
         sorted.sort_unstable_by_key(|((party, number, direction), _)| (*party, channel(*number), *direction));
-        for ((party, number, direction), stamp) in sorted {
+        for ((party, number, direction), stamp) in pace.along(sorted) {
             let row = touches.begin_row();
             row.put_uuid(party).put_text(channel(number)).put_text(direction).put_bytes(stamp.as_bytes());
         }
 
         let mut entities = CopyBuffer::with_capacity(5, self.entities.len() * 128);
-        for (id, Claimed { kind, key, owner }) in sorted_by_key(&mut self.entities) {
+        for (id, Claimed { kind, key, owner }) in pace.along(sorted_by_key(&mut self.entities)) {
             entities
                 .begin_row()
                 .put_uuid(id)
@@ -168,12 +168,12 @@ impl Gathered {
         }
 
         let mut fields = CopyBuffer::with_capacity(4, self.fields.len() * 128);
-        for ((party, field), (stamp, value)) in sorted_by_key(&mut self.fields) {
+        for ((party, field), (stamp, value)) in pace.along(sorted_by_key(&mut self.fields)) {
             fields.begin_row().put_uuid(party).put_text(&field).put_bytes(stamp.as_bytes()).put_text(&value);
         }
 
         let mut affiliations = CopyBuffer::with_capacity(4, self.affiliations.len() * 128);
-        for ((party, group), (first, last)) in sorted_by_key(&mut self.affiliations) {
+        for ((party, group), (first, last)) in pace.along(sorted_by_key(&mut self.affiliations)) {
             let row = affiliations.begin_row();
             row.put_uuid(party).put_text(&group).put_bytes(first.as_bytes()).put_bytes(last.as_bytes());
         }
@@ -188,8 +188,7 @@ impl Gathered {
     /// Writes what was prepared.
     pub(crate) async fn write(self, cx: &mut BatchTx<'_>) -> Result<(), sqlx::Error> {
         for (statement, rows) in self.registers.into_iter().chain(self.graph.statements) {
-            copy_in(cx, statement, rows).await?;
-            cx.step().await?;
+            cx.copy_in_steps(statement, rows).await?;
         }
         if self.graph.components > 0 {
             let last = "SELECT setval('component_numbers', $1)";
@@ -221,11 +220,11 @@ impl Load for Gathered {
         self.held_bytes
     }
 
-    fn prepare(&mut self) {
-        self.registers = self.registers().into();
+    fn prepare(&mut self, pace: &Pace) {
+        self.registers = self.registers(pace).into();
         let row = |(id, (first, identifiers))| SubjectRow { id, identifiers, first };
-        let subjects: Vec<SubjectRow> = sorted_by_key(&mut self.subjects).into_iter().map(row).collect();
-        self.graph = graph::rows(&self.model.limits, &subjects, &self.links);
+        let subjects: Vec<SubjectRow> = pace.along(sorted_by_key(&mut self.subjects)).map(row).collect();
+        self.graph = graph::rows(&self.model.limits, &subjects, &self.links, pace);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use projection::Pace;
 use projection::copy::{CopyBuffer, copy_in};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -205,17 +206,21 @@ async fn write_subjects(
     subjects: &[SubjectRow],
     is_hub: impl Fn(&Node) -> bool,
 ) -> Result<(), sqlx::Error> {
-    for (statement, rows) in subject_rows(subjects, is_hub) {
+    for (statement, rows) in subject_rows(subjects, is_hub, &Pace::at_once()) {
         copy_in(connection, statement, rows).await?;
     }
     Ok(())
 }
 
 /// The rows of new subjects, in their order, and of what names them, in the order of identifiers.
-pub(super) fn subject_rows(subjects: &[SubjectRow], is_hub: impl Fn(&Node) -> bool) -> [(&'static str, CopyBuffer); 2] {
+pub(super) fn subject_rows(
+    subjects: &[SubjectRow],
+    is_hub: impl Fn(&Node) -> bool,
+    pace: &Pace,
+) -> [(&'static str, CopyBuffer); 2] {
     let mut rows = CopyBuffer::with_capacity(5, subjects.len() * 160);
     let mut names: Vec<(&str, Uuid)> = Vec::with_capacity(subjects.len() * 2);
-    for subject in subjects {
+    for subject in pace.along(subjects) {
         rows.begin_row()
             .put_uuid(subject.id)
             .put_text_array(&texts(&subject.identifiers))
@@ -226,7 +231,7 @@ pub(super) fn subject_rows(subjects: &[SubjectRow], is_hub: impl Fn(&Node) -> bo
     }
     names.sort_unstable();
     let mut naming = CopyBuffer::with_capacity(2, names.len() * 64);
-    for (identifier, subject) in names {
+    for (identifier, subject) in pace.along(names) {
         naming.begin_row().put_text(identifier).put_uuid(subject);
     }
     [

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use projection::Pace;
 use projection::copy::CopyBuffer;
 
 use super::{arrive, settle};
@@ -17,22 +18,28 @@ pub(crate) struct Rows {
 }
 
 /// The rows of the graph of these subjects, sorted by their ids, and link events.
-pub(crate) fn rows(limits: &HubLimits, subjects: &[SubjectRow], links: &[LinkEvent]) -> Rows {
-    let hubs = identity::hubs(subjects, limits);
-    let mut universe: BTreeSet<Node> = subjects.iter().flat_map(|s| s.identifiers.iter().cloned()).collect();
-    universe.extend(links.iter().flat_map(|l| [l.pair.left().clone(), l.pair.right().clone()]));
-    let graph = identity::resolve(&universe, subjects, links, &hubs);
+pub(crate) fn rows(limits: &HubLimits, subjects: &[SubjectRow], links: &[LinkEvent], pace: &Pace) -> Rows {
+    let pairs = arrive::counted_pairs(limits, pace.along(subjects).map(|s| s.identifiers.as_slice()));
+    let pairs: Vec<(&Node, &Node)> = pace.along(pairs).collect();
+    let is_hub = |near: &&[(&Node, &Node)]| limits.exceeded(near[0].0, near.iter().map(|(_, neighbour)| *neighbour));
+    let of_a_node = pairs.chunk_by(|(node, _), (other, _)| node == other);
+    let hubs: HashSet<Node> = pace.along(of_a_node).filter(is_hub).map(|near| near[0].0.clone()).collect();
+    // Each once before they are sorted.
+    let mut named: HashSet<&Node> = pace.along(subjects).flat_map(|s| &s.identifiers).collect();
+    named.extend(pace.along(links).flat_map(|l| [l.pair.left(), l.pair.right()]));
+    let universe: BTreeSet<Node> = pace.along(named).cloned().collect();
+    let graph = identity::resolve(&universe, subjects, links, &hubs, pace);
     let numbers: Vec<i64> = (1..).take(graph.components.len()).collect();
 
     let mut homes: HashMap<&Node, i64> = HashMap::with_capacity(universe.len());
-    for (component, number) in graph.components.iter().zip(&numbers) {
+    for (component, number) in pace.along(graph.components.iter().zip(&numbers)) {
         homes.extend(component.members.iter().map(|node| (node, *number)));
     }
-    let linked: HashSet<&Node> = links.iter().flat_map(|l| [l.pair.left(), l.pair.right()]).collect();
-    let mut nodes: Vec<&Node> = universe.iter().collect();
+    let linked: HashSet<&Node> = pace.along(links).flat_map(|l| [l.pair.left(), l.pair.right()]).collect();
+    let mut nodes: Vec<&Node> = pace.along(&universe).collect();
     nodes.sort_unstable_by_key(|node| node.text());
     let mut identifiers = CopyBuffer::with_capacity(4, nodes.len() * 64);
-    for node in nodes {
+    for node in pace.along(nodes) {
         identifiers
             .begin_row()
             .put_text(node.text())
@@ -40,28 +47,27 @@ pub(crate) fn rows(limits: &HubLimits, subjects: &[SubjectRow], links: &[LinkEve
             .put_bool(hubs.contains(node))
             .put_bool(linked.contains(node));
     }
-    let of_subjects = arrive::subject_rows(subjects, |node| hubs.contains(node));
+    let of_subjects = arrive::subject_rows(subjects, |node| hubs.contains(node), pace);
     Rows {
         components: numbers.len() as i64,
         statements: of_subjects
             .into_iter()
             .chain([
                 ("COPY identifiers (identifier, component, hub, linked) FROM STDIN BINARY", identifiers),
-                arrive::link_rows(links.iter()),
-                neighbours(limits, subjects),
-                settle::component_rows(&graph, &numbers),
+                arrive::link_rows(pace.along(links)),
+                neighbours(&pairs, pace),
+                settle::component_rows(&graph, &numbers, pace),
                 settle::conflict_rows(&graph, &numbers),
             ])
             .collect(),
     }
 }
 
-fn neighbours(limits: &HubLimits, subjects: &[SubjectRow]) -> (&'static str, CopyBuffer) {
-    let pairs = arrive::counted_pairs(limits, subjects.iter().map(|s| s.identifiers.as_slice()));
-    let mut pairs: Vec<(&str, &str)> = pairs.into_iter().map(|(node, near)| (node.text(), near.text())).collect();
+fn neighbours(pairs: &[(&Node, &Node)], pace: &Pace) -> (&'static str, CopyBuffer) {
+    let mut pairs: Vec<(&str, &str)> = pace.along(pairs).map(|(node, near)| (node.text(), near.text())).collect();
     pairs.sort_unstable();
     let mut rows = CopyBuffer::with_capacity(2, pairs.len() * 96);
-    for (node, neighbour) in pairs {
+    for (node, neighbour) in pace.along(pairs) {
         rows.begin_row().put_text(node).put_text(neighbour);
     }
     ("COPY neighbours (identifier, neighbour) FROM STDIN BINARY", rows)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use domain::Stamp;
+use projection::Pace;
 use projection::copy::{CopyBuffer, copy_in};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -31,7 +32,7 @@ pub(super) async fn settle(connection: &mut PgConnection, dirty: Dirty) -> Resul
     }
     let loaded = load(connection, dirty).await?;
     let universe: BTreeSet<Node> = loaded.universe.keys().cloned().collect();
-    let graph = resolve(&universe, &loaded.subjects, &loaded.events, &loaded.hubs);
+    let graph = resolve(&universe, &loaded.subjects, &loaded.events, &loaded.hubs, &Pace::at_once());
     write(connection, loaded, graph).await
 }
 
@@ -206,19 +207,19 @@ async fn components(
         let old: Vec<i64> = loaded.components.iter().copied().collect();
         sqlx::query("DELETE FROM components WHERE component = ANY($1)").bind(old).execute(&mut *connection).await?;
     }
-    let (statement, rows) = component_rows(graph, numbers);
+    let (statement, rows) = component_rows(graph, numbers, &Pace::at_once());
     copy_in(connection, statement, rows).await?;
     Ok(())
 }
 
 /// The rows of a graph's components under these numbers.
-pub(super) fn component_rows(graph: &Graph, numbers: &[i64]) -> (&'static str, CopyBuffer) {
+pub(super) fn component_rows(graph: &Graph, numbers: &[i64], pace: &Pace) -> (&'static str, CopyBuffer) {
     let mut in_cluster: HashMap<usize, (i64, usize)> = HashMap::new();
-    for (component, number) in graph.components.iter().zip(numbers) {
+    for (component, number) in pace.along(graph.components.iter().zip(numbers)) {
         in_cluster.entry(component.cluster).or_insert((*number, 0)).1 += 1;
     }
     let mut rows = CopyBuffer::with_capacity(8, graph.components.len() * 96);
-    for (component, number) in graph.components.iter().zip(numbers) {
+    for (component, number) in pace.along(graph.components.iter().zip(numbers)) {
         let (cluster, count) = in_cluster[&component.cluster];
         rows.begin_row()
             .put_i64(*number)

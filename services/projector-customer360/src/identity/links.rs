@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use domain::Stamp;
+use projection::Pace;
 
 use super::{Node, Pair, SubjectRow};
 
@@ -58,9 +59,9 @@ impl Said {
 
 /// Every pair that an event asserted or revoked or that a subject implies, in the order of the pairs. A subject implies
 /// a link from its anchor to each other identifier of it that is no hub; explicit links stay on at hubs.
-pub fn links(subjects: &[SubjectRow], events: &[LinkEvent], hubs: &HashSet<Node>) -> Vec<Link> {
+pub fn links(subjects: &[SubjectRow], events: &[LinkEvent], hubs: &HashSet<Node>, pace: &Pace) -> Vec<Link> {
     let mut pairs: BTreeMap<Pair, Said> = BTreeMap::new();
-    for subject in subjects {
+    for subject in pace.along(subjects) {
         let Some(anchor) = subject.anchor(|n| hubs.contains(n)) else { continue };
         for other in subject.identifiers.iter().filter(|n| !hubs.contains(*n)) {
             let Some(pair) = Pair::new(anchor, other) else { continue };
@@ -70,8 +71,8 @@ pub fn links(subjects: &[SubjectRow], events: &[LinkEvent], hubs: &HashSet<Node>
             }
         }
     }
-    for event in events {
+    for event in pace.along(events) {
         pairs.entry(event.pair.clone()).or_default().explicit.push((event.stamp.clone(), event.asserted));
     }
-    pairs.into_iter().filter_map(|(pair, said)| said.link(pair)).collect()
+    pace.along(pairs).filter_map(|(pair, said)| said.link(pair)).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use domain::Stamp;
+use projection::Pace;
 use uuid::Uuid;
 
 use super::links::links;
@@ -71,7 +72,7 @@ pub struct Graph {
 pub fn resolve_all(subjects: &[SubjectRow], events: &[LinkEvent], limits: &HubLimits) -> Graph {
     let mut universe: BTreeSet<Node> = subjects.iter().flat_map(|s| s.identifiers.iter().cloned()).collect();
     universe.extend(events.iter().flat_map(|e| [e.pair.left().clone(), e.pair.right().clone()]));
-    resolve(&universe, subjects, events, &hubs(subjects, limits))
+    resolve(&universe, subjects, events, &hubs(subjects, limits), &Pace::at_once())
 }
 
 /// The graph over whole clusters: `universe` holds all their identifiers, `subjects` all that hang on one of them,
@@ -81,18 +82,20 @@ pub fn resolve(
     subjects: &[SubjectRow],
     events: &[LinkEvent],
     hubs: &HashSet<Node>,
+    pace: &Pace,
 ) -> Graph {
-    let links = links(subjects, events, hubs);
+    let links = links(subjects, events, hubs, pace);
     let inside = |l: &&Link| l.on && universe.contains(l.pair.left()) && universe.contains(l.pair.right());
-    let on: Vec<&Link> = links.iter().filter(inside).collect();
-    let linked: HashSet<&Node> = on.iter().flat_map(|l| [l.pair.left(), l.pair.right()]).collect();
+    let on: Vec<&Link> = pace.along(&links).filter(inside).collect();
+    let linked: HashSet<&Node> = pace.along(&on).flat_map(|l| [l.pair.left(), l.pair.right()]).collect();
     // A hub that no event links by name belongs to nobody.
-    let nodes: Vec<Node> = universe.iter().filter(|n| linked.contains(n) || !hubs.contains(*n)).cloned().collect();
+    let is_anybodys = |n: &&Node| linked.contains(n) || !hubs.contains(*n);
+    let nodes: Vec<Node> = pace.along(universe).filter(is_anybodys).cloned().collect();
 
-    let mut forest = Forest::new(nodes);
+    let mut forest = Forest::new(nodes, pace);
     forest.unite_aliases(&on);
     let mut left_out = Vec::new();
-    for link in in_order(&on) {
+    for link in pace.along(in_order(&on)) {
         if let Err(clash) = forest.join(&link.pair) {
             left_out.push((link, clash));
         }
@@ -104,7 +107,7 @@ pub fn resolve(
 
     let mut anchors = HashMap::with_capacity(subjects.len());
     let mut customers: HashMap<usize, Customer> = HashMap::new();
-    for subject in subjects {
+    for subject in pace.along(subjects) {
         let anchor = subject.anchor(|n| hubs.contains(n)).cloned();
         if let Some(root) = anchor.as_ref().and_then(|a| forest.root_of(a)) {
             let senior = subject.seniority();
@@ -112,7 +115,7 @@ pub fn resolve(
         }
         anchors.insert(subject.id, anchor);
     }
-    let components = forest.components(&customers, &clusters);
+    let components = forest.components(&customers, &clusters, pace);
     Graph { anchors, links, components, conflicts }
 }
 
@@ -144,8 +147,8 @@ struct Forest {
 
 impl Forest {
     /// `nodes` sorted: the index of a node is its place in the order, so that the least root is the strongest member.
-    fn new(nodes: Vec<Node>) -> Self {
-        let index = nodes.iter().cloned().enumerate().map(|(i, n)| (n, i)).collect();
+    fn new(nodes: Vec<Node>, pace: &Pace) -> Self {
+        let index = pace.along(&nodes).cloned().enumerate().map(|(i, n)| (n, i)).collect();
         let held =
             nodes.iter().enumerate().map(|(i, n)| Unique::ALL.map(|u| (n.unique() == Some(u)).then_some(i))).collect();
         Self { parent: (0..nodes.len()).collect(), held, nodes, index }
@@ -238,9 +241,14 @@ impl Forest {
         }
     }
 
-    fn components(&mut self, customers: &HashMap<usize, Customer>, clusters: &HashMap<usize, usize>) -> Vec<Component> {
+    fn components(
+        &mut self,
+        customers: &HashMap<usize, Customer>,
+        clusters: &HashMap<usize, usize>,
+        pace: &Pace,
+    ) -> Vec<Component> {
         let mut members: HashMap<usize, Vec<Node>> = HashMap::new();
-        for i in 0..self.nodes.len() {
+        for i in pace.along(0..self.nodes.len()) {
             let root = self.root(i);
             members.entry(root).or_default().push(self.nodes[i].clone());
         }
@@ -251,6 +259,6 @@ impl Forest {
             customer: customers.get(&root).copied(),
             cluster: clusters[&root],
         };
-        roots.into_iter().map(component).collect()
+        pace.along(roots).map(component).collect()
     }
 }

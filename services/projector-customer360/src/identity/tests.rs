@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::Stamp;
+use projection::Pace;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -105,7 +106,7 @@ proptest! {
             let subjects: Vec<SubjectRow> = subjects.iter().filter(hangs).cloned().collect();
             let touches = |e: &&LinkEvent| universe.contains(e.pair.left()) || universe.contains(e.pair.right());
             let events: Vec<LinkEvent> = events.iter().filter(touches).cloned().collect();
-            apart.extend(resolve(&universe, &subjects, &events, &hubs).components.into_iter().map(|c| (c.members, c.customer)));
+            apart.extend(resolve(&universe, &subjects, &events, &hubs, &Pace::at_once()).components.into_iter().map(|c| (c.members, c.customer)));
         }
         apart.sort();
         let mut whole: Vec<_> = graph.components.into_iter().map(|c| (c.members, c.customer)).collect();

@@ -7,11 +7,12 @@
 //! So does, where PostgreSQL runs on this machine, its process that works for the build ([`give_way`]): sorting an index
 //! cannot rest. And PostgreSQL's own vacuum, which gives no way, is kept from its tables ([`crate::load::settle`]).
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 use sqlx::PgConnection;
@@ -29,17 +30,60 @@ const NICE: i32 = 5;
 const REST_FACTOR: usize = 8;
 /// At most so long at a time.
 const REST_MAX: Duration = Duration::from_secs(3);
+/// After so much work a [`Pace`] that rests does so.
+const PIECE: Duration = Duration::from_millis(5);
+/// A clock is not asked more often than once in so many items.
+const LOOK_ITEMS: u32 = 64;
 
 /// Leaves others room after so much work, where they come first.
 pub(crate) async fn rest(worked: Duration) {
+    tokio::time::sleep(rest_after(worked)).await;
+}
+
+fn rest_after(worked: Duration) -> Duration {
     static FACTOR: LazyLock<u32> = LazyLock::new(|| rest_factor(available_parallelism().map_or(1, usize::from)));
-    tokio::time::sleep((worked * *FACTOR).min(REST_MAX)).await;
+    (worked * *FACTOR).min(REST_MAX)
 }
 
 /// So what rests is at work for a ninth of one processor, a tenth of two and less of more of them, and never for longer than it
 /// rests, short of [`REST_MAX`].
 fn rest_factor(processors: usize) -> u32 {
     u32::try_from(REST_FACTOR.div_ceil(processors)).unwrap_or(1)
+}
+
+/// How work goes on that has a thread to itself: at once, or in small pieces with a rest after each.
+#[derive(Debug)]
+pub struct Pace {
+    /// Since when it has worked without a rest; `None`: it needs none.
+    working_since: Cell<Option<Instant>>,
+    items: Cell<u32>,
+}
+
+impl Pace {
+    /// For work that others wait for.
+    pub fn at_once() -> Self {
+        Self { working_since: Cell::new(None), items: Cell::new(0) }
+    }
+
+    /// For work that nobody waits for. Every rest blocks the thread.
+    pub(crate) fn with_rests() -> Self {
+        Self { working_since: Cell::new(Some(Instant::now())), items: Cell::new(0) }
+    }
+
+    /// The same items, at this pace: a rest that is due is taken on the way to the next one. What was done between two of them,
+    /// sorting for instance, counts as well.
+    pub fn along<I: IntoIterator>(&self, items: I) -> impl Iterator<Item = I::Item> {
+        items.into_iter().inspect(|_| self.look())
+    }
+
+    fn look(&self) {
+        let Some(since) = self.working_since.get() else { return };
+        self.items.set((self.items.get() + 1) % LOOK_ITEMS);
+        if self.items.get() == 0 && since.elapsed() >= PIECE {
+            std::thread::sleep(rest_after(since.elapsed()));
+            self.working_since.set(Some(Instant::now()));
+        }
+    }
 }
 
 /// Waits until no other build is at work. The turn ends with [`end_turn`], or with the session.
@@ -180,6 +224,32 @@ mod tests {
     #[test]
     fn the_larger_the_machine_the_shorter_the_rest() {
         assert_eq!([1, 2, 3, 8, 64].map(rest_factor), [8, 4, 3, 1, 1]);
+    }
+
+    #[test]
+    fn work_rests_whenever_a_piece_of_it_is_done() {
+        let pace = Pace::with_rests();
+        let since = || pace.working_since.get().expect("it rests");
+        let begun = since();
+        let piece = |item: &u32| {
+            if item % LOOK_ITEMS == 0 {
+                std::thread::sleep(PIECE);
+            }
+        };
+        let items = 4 * LOOK_ITEMS;
+        let mut rests = Vec::new();
+        for item in pace.along((0..items).inspect(piece)) {
+            if rests.last().unwrap_or(&begun) != &since() {
+                assert_eq!((item + 1) % LOOK_ITEMS, 0, "the clock is not asked at each item");
+                rests.push(since());
+            }
+        }
+        assert_eq!(rests.len(), 4);
+        assert!(rests[0] - begun >= PIECE + rest_after(PIECE));
+
+        let pace = Pace::at_once();
+        assert_eq!(pace.along((0..items).inspect(piece)).count(), items as usize);
+        assert_eq!(pace.working_since.get(), None);
     }
 
     #[test]

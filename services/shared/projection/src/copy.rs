@@ -1,6 +1,6 @@
 //! Binary COPY: rows are encoded into one buffer and sent at once (a send is a flush).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,6 +13,8 @@ const EPOCH_2000_DAYS: i32 = 10_957;
 /// The server holds a message whole; a send is a flush.
 const SEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What ends the rows.
+const TRAILER_BYTES: usize = 2;
 
 /// Rows for `COPY … FROM STDIN BINARY`. Each row is `begin_row` and one `put_*` a column, in the statement's order and
 /// with the columns' exact types (PostgreSQL casts nothing here).
@@ -49,6 +51,22 @@ impl CopyBuffer {
     /// No row was begun: there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// The same rows in buffers of at least so many bytes, but for the last, and at most one row more.
+    pub(crate) fn into_helpings(self, bytes: usize) -> impl Iterator<Item = Self> {
+        let Self { bytes: mut left, columns, .. } = self;
+        left.advance(SIGNATURE.len());
+        std::iter::from_fn(move || {
+            let (mut end, mut rows) = (0, 0);
+            while end < left.len().min(bytes) {
+                end = row_end(&left, end);
+                rows += 1;
+            }
+            let mut helping = Self { rows, ..Self::with_capacity(columns, SIGNATURE.len() + end + TRAILER_BYTES) };
+            helping.bytes.put_slice(&left.split_to(end));
+            (rows > 0).then_some(helping)
+        })
     }
 
     /// Begins the next row.
@@ -194,6 +212,17 @@ impl CopyBuffer {
     }
 }
 
+/// Where the row ends that begins there.
+fn row_end(bytes: &[u8], begin: usize) -> usize {
+    let mut rest = &bytes[begin..];
+    for _ in 0..rest.get_i16() {
+        // Less than none says NULL.
+        let length = usize::try_from(rest.get_i32()).unwrap_or(0);
+        rest.advance(length);
+    }
+    bytes.len() - rest.len()
+}
+
 /// PostgreSQL's binary numeric: groups of four decimal digits around the point.
 fn numeric(plain: &str) -> Vec<u8> {
     let (negative, digits) = plain.strip_prefix('-').map_or((false, plain), |rest| (true, rest));
@@ -248,4 +277,42 @@ pub async fn copy_in(connection: &mut PgConnection, statement: &str, buffer: Cop
     }
     reach(Step::InCopy);
     copy.finish().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(count: i64) -> CopyBuffer {
+        let mut rows = CopyBuffer::new(3);
+        for row in 0..count {
+            rows.begin_row().put_i64(row).put_null().put_text(&"x".repeat(usize::try_from(row % 7).expect("small")));
+        }
+        rows
+    }
+
+    #[test]
+    fn helpings_are_whole_rows_and_together_all_of_them() {
+        let whole = rows(100);
+        let of_rows = |buffer: &CopyBuffer| buffer.bytes[SIGNATURE.len()..].to_vec();
+        for bytes in [1, 22, 23, 200, 1_000, 1_000_000] {
+            let helpings: Vec<CopyBuffer> = rows(100).into_helpings(bytes).collect();
+            assert_eq!(helpings.iter().map(CopyBuffer::rows).sum::<u64>(), 100);
+            assert_eq!(helpings.iter().flat_map(of_rows).collect::<Vec<u8>>(), of_rows(&whole));
+            for helping in &helpings {
+                let of_rows = of_rows(helping);
+                let (mut end, mut count) = (0, 0);
+                while end < of_rows.len() {
+                    assert!(end < bytes, "one row less would do");
+                    end = row_end(&of_rows, end);
+                    count += 1;
+                }
+                assert_eq!((end, count), (of_rows.len(), helping.rows()));
+                assert!(helping.bytes.starts_with(SIGNATURE));
+            }
+            let all_but_the_last = &helpings[..helpings.len() - 1];
+            assert!(all_but_the_last.iter().all(|helping| of_rows(helping).len() >= bytes));
+        }
+        assert_eq!(rows(0).into_helpings(1).count(), 0);
+    }
 }

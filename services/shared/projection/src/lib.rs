@@ -68,6 +68,7 @@ pub mod swap;
 mod unit;
 mod worker;
 
+pub use background::Pace;
 pub use batch::{Arrival, Batch};
 pub use direct::Direct;
 pub use generation::{Generation, GenerationError};

@@ -33,7 +33,7 @@ use event_log::{Log, ReadError, Record};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::background;
+use crate::background::{self, Pace};
 use crate::checkpoint::{self, Held};
 use crate::copy::{CopyBuffer, copy_in};
 use crate::database::{self, Class, classify};
@@ -60,6 +60,8 @@ const SORTING: &str = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_
 const EMPTY_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
 /// Those who came meanwhile are let by for so long.
 const EMPTY_PAUSE: Duration = Duration::from_secs(2);
+/// Bytes of rows that a step writes, about.
+pub(crate) const STEP_ROW_BYTES: usize = 512 * 1024;
 /// Bytes that an event id takes in the set of those seen.
 const SEEN_BYTES: usize = 9;
 
@@ -79,8 +81,8 @@ pub trait Load: Send + 'static {
     /// What it holds besides, in bytes, about.
     fn held_bytes(&self) -> usize;
 
-    /// Works out what is still to be written, on a thread of its own. Nothing is added after it.
-    fn prepare(&mut self) {}
+    /// Works out what is still to be written, on a thread of its own and at this pace. Nothing is added after it.
+    fn prepare(&mut self, _: &Pace) {}
 }
 
 /// Of a model that has none.
@@ -239,7 +241,7 @@ impl Tenure {
     fn helping(self) -> Helping {
         match self {
             Self::Whole => Helping { events: 5_000, row_bytes: 4 * 1024 * 1024 },
-            Self::Steps => Helping { events: 1_000, row_bytes: 512 * 1024 },
+            Self::Steps => Helping { events: 1_000, row_bytes: STEP_ROW_BYTES },
         }
     }
 
@@ -541,7 +543,10 @@ pub(crate) async fn finish<M: ReadModel>(
     let Gather { mut load, seen, kept, last, mut events, .. } = gathered;
     drop(seen);
     let preparing = tokio::task::spawn_blocking(move || {
-        load.prepare();
+        load.prepare(&match tenure {
+            Tenure::Whole => Pace::at_once(),
+            Tenure::Steps => Pace::with_rests(),
+        });
         load
     });
     let prepared = async { preparing.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic())) };
@@ -553,9 +558,7 @@ pub(crate) async fn finish<M: ReadModel>(
         }
         // Both at once would leave others no processor where there are two.
         Tenure::Steps => {
-            let began = Instant::now();
             let load = prepared.await;
-            background::rest(began.elapsed()).await;
             tenure.execute(connection, g, model.row_indexes_sql()).await?;
             load
         }

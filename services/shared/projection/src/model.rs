@@ -10,8 +10,9 @@ use sqlx::PgConnection;
 
 use crate::background;
 use crate::batch::Batch;
+use crate::copy::{CopyBuffer, copy_in};
 use crate::failpoint::{Step, reach};
-use crate::load::Load;
+use crate::load::{Load, STEP_ROW_BYTES};
 
 /// One record of the log, decoded.
 #[derive(Clone, Debug)]
@@ -99,6 +100,21 @@ impl<'t> BatchTx<'t> {
         *since = Instant::now();
         for statement in begin.split(';') {
             sqlx::query(statement).persistent(false).execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows as [`copy_in`] does; of a load beside a live generation some at a time, a step each.
+    ///
+    /// # Errors
+    /// Those of [`copy_in`].
+    pub async fn copy_in_steps(&mut self, statement: &str, rows: CopyBuffer) -> Result<(), sqlx::Error> {
+        if self.steps.is_none() {
+            return copy_in(self, statement, rows).await.map(|_| ());
+        }
+        for helping in rows.into_helpings(STEP_ROW_BYTES) {
+            copy_in(self, statement, helping).await?;
+            self.step().await?;
         }
         Ok(())
     }
