@@ -57,7 +57,7 @@ pub(crate) fn rows(limits: &HubLimits, subjects: &[SubjectRow], links: &[LinkEve
                 arrive::link_rows(pace.along(links)),
                 neighbours(&pairs, pace),
                 settle::component_rows(&graph, &numbers, pace),
-                settle::conflict_rows(&graph, &numbers),
+                settle::conflict_rows(&graph, &numbers, pace),
             ])
             .collect(),
     }

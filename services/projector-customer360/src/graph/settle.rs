@@ -247,15 +247,15 @@ async fn conflicts(
         .bind(&loaded.clusters)
         .execute(&mut *connection)
         .await?;
-    let (statement, rows) = conflict_rows(graph, numbers);
+    let (statement, rows) = conflict_rows(graph, numbers, &Pace::at_once());
     copy_in(connection, statement, rows).await?;
     Ok(())
 }
 
 /// The rows of a graph's conflicts, its components having these numbers.
-pub(super) fn conflict_rows(graph: &Graph, numbers: &[i64]) -> (&'static str, CopyBuffer) {
+pub(super) fn conflict_rows(graph: &Graph, numbers: &[i64], pace: &Pace) -> (&'static str, CopyBuffer) {
     let mut of_cluster: HashMap<usize, i64> = HashMap::new();
-    for (component, number) in graph.components.iter().zip(numbers) {
+    for (component, number) in pace.along(graph.components.iter().zip(numbers)) {
         of_cluster.entry(component.cluster).or_insert(*number);
     }
     let mut rows = CopyBuffer::new(7);

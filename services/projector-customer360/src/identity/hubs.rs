@@ -97,7 +97,7 @@ impl HubLimits {
     }
 }
 
-/// The hubs among the identifiers of all these subjects.
+/// The hubs among the identifiers of all these subjects, told plainly; the fold and the load find the same as they go.
 pub fn hubs(subjects: &[SubjectRow], limits: &HubLimits) -> HashSet<Node> {
     let mut neighbours: HashMap<&Node, BTreeSet<&Node>> = HashMap::new();
     for subject in subjects {

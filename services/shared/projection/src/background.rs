@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -51,27 +51,30 @@ fn rest_factor(processors: usize) -> u32 {
     u32::try_from(REST_FACTOR.div_ceil(processors)).unwrap_or(1)
 }
 
-/// How work goes on that has a thread to itself: at once, or in small pieces with a rest after each.
+/// How work that waits for nothing goes on: at once; or, on a thread of its own, in small pieces with a rest after each.
 #[derive(Debug)]
 pub struct Pace {
     /// Since when it has worked without a rest; `None`: it needs none.
     working_since: Cell<Option<Instant>>,
     items: Cell<u32>,
+    /// Is gone once nobody waits for the work any more.
+    wanted: Weak<()>,
 }
 
 impl Pace {
     /// For work that others wait for.
     pub fn at_once() -> Self {
-        Self { working_since: Cell::new(None), items: Cell::new(0) }
+        Self { working_since: Cell::new(None), items: Cell::new(0), wanted: Weak::new() }
     }
 
-    /// For work that nobody waits for. Every rest blocks the thread.
-    pub(crate) fn with_rests() -> Self {
-        Self { working_since: Cell::new(Some(Instant::now())), items: Cell::new(0) }
+    /// For work that nobody is held up by. Every rest blocks the thread; the first one for which `wanted` is gone unwinds it,
+    /// without a message.
+    pub(crate) fn with_rests(wanted: &Arc<()>) -> Self {
+        Self { working_since: Cell::new(Some(Instant::now())), items: Cell::new(0), wanted: Arc::downgrade(wanted) }
     }
 
-    /// The same items, at this pace: a rest that is due is taken on the way to the next one. What was done between two of them,
-    /// sorting for instance, counts as well.
+    /// The same items, at this pace: a rest that is due is taken on the way to the next one. What was done between two of them
+    /// counts as well, but sorting, for instance, is one piece.
     pub fn along<I: IntoIterator>(&self, items: I) -> impl Iterator<Item = I::Item> {
         items.into_iter().inspect(|_| self.look())
     }
@@ -80,9 +83,19 @@ impl Pace {
         let Some(since) = self.working_since.get() else { return };
         self.items.set((self.items.get() + 1) % LOOK_ITEMS);
         if self.items.get() == 0 && since.elapsed() >= PIECE {
-            std::thread::sleep(rest_after(since.elapsed()));
-            self.working_since.set(Some(Instant::now()));
+            self.rest();
         }
+    }
+
+    /// Rests for what was done since the last time.
+    pub(crate) fn rest(&self) {
+        let Some(since) = self.working_since.get() else { return };
+        if self.wanted.strong_count() == 0 {
+            // What it would go on with takes memory that the next one needs.
+            std::panic::resume_unwind(Box::new("nobody waits for it"));
+        }
+        std::thread::sleep(rest_after(since.elapsed()));
+        self.working_since.set(Some(Instant::now()));
     }
 }
 
@@ -228,7 +241,8 @@ mod tests {
 
     #[test]
     fn work_rests_whenever_a_piece_of_it_is_done() {
-        let pace = Pace::with_rests();
+        let wanted = Arc::new(());
+        let pace = Pace::with_rests(&wanted);
         let since = || pace.working_since.get().expect("it rests");
         let begun = since();
         let piece = |item: &u32| {
@@ -247,9 +261,13 @@ mod tests {
         assert_eq!(rests.len(), 4);
         assert!(rests[0] - begun >= PIECE + rest_after(PIECE));
 
-        let pace = Pace::at_once();
-        assert_eq!(pace.along((0..items).inspect(piece)).count(), items as usize);
-        assert_eq!(pace.working_since.get(), None);
+        drop(wanted);
+        let mut done = 0;
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pace.along((0..items).inspect(piece)).for_each(|_| done += 1);
+        }));
+        assert!(unwound.is_err());
+        assert_eq!(done, LOOK_ITEMS - 1, "its first rest ends what nobody waits for");
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl CopyBuffer {
 
     /// The same rows in buffers of at least so many bytes, but for the last, and at most one row more.
     pub(crate) fn into_helpings(self, bytes: usize) -> impl Iterator<Item = Self> {
+        debug_assert!(bytes > 0, "a helping has a row at least");
         let Self { bytes: mut left, columns, .. } = self;
         left.advance(SIGNATURE.len());
         std::iter::from_fn(move || {

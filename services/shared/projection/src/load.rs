@@ -8,7 +8,7 @@
 //! feed -> Gather (a task of its own) --- the first copy of an event id ---> Load::add: rows, sums in memory
 //!           \--- further copies, voids, what cannot be read: kept                   |
 //!                                                                                   v
-//!   COPY, COPY, … while the log is read -> their indexes, Load::prepare
+//!   COPY, COPY, … while the log is read -> Load::prepare, and their indexes
 //!     -> ReadModel::finish_load: rows of sums, derived rows -> the other indexes
 //!     -> what was kept, folded like any batch, alone on the generation -> checkpoints -> COMMIT
 //! ```
@@ -25,6 +25,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Namespace;
@@ -502,10 +503,9 @@ async fn try_to_empty<M: ReadModel>(
     }
     let indexes: Vec<String> = sqlx::query_scalar(INDEXES).bind(&g.schema).fetch_all(&mut *connection).await?;
     // Others came with the tables.
-    let is_loads = |index: &&String| {
-        let makes = format!(" INDEX {index} ON ");
-        model.row_indexes_sql().contains(&makes) || model.indexes_sql().contains(&makes)
-    };
+    let words: Vec<&str> =
+        [model.row_indexes_sql(), model.indexes_sql()].iter().flat_map(|sql| sql.split_whitespace()).collect();
+    let is_loads = |index: &&String| words.windows(3).any(|words| words == ["INDEX", index.as_str(), "ON"]);
     for index in indexes.iter().filter(is_loads) {
         sqlx::raw_sql(&format!("DROP INDEX {}.{index}", g.schema)).execute(&mut *connection).await?;
     }
@@ -542,11 +542,15 @@ pub(crate) async fn finish<M: ReadModel>(
 ) -> Result<Loaded, LoadError> {
     let Gather { mut load, seen, kept, last, mut events, .. } = gathered;
     drop(seen);
+    // Ends with this load, which may be abandoned.
+    let wanted = Arc::new(());
+    let pace = match tenure {
+        Tenure::Whole => Pace::at_once(),
+        Tenure::Steps => Pace::with_rests(&wanted),
+    };
     let preparing = tokio::task::spawn_blocking(move || {
-        load.prepare(&match tenure {
-            Tenure::Whole => Pace::at_once(),
-            Tenure::Steps => Pace::with_rests(),
-        });
+        load.prepare(&pace);
+        pace.rest();
         load
     });
     let prepared = async { preparing.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic())) };
@@ -559,6 +563,14 @@ pub(crate) async fn finish<M: ReadModel>(
         // Both at once would leave others no processor where there are two.
         Tenure::Steps => {
             let load = prepared.await;
+            sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+            // Whoever reads a row first notes that it was committed: for an index all at once, every page read and written.
+            // A vacuum rests, and has to come by anyway.
+            if let Some(tables) = filled_tables(connection, g).await? {
+                vacuum(connection, &tables).await?;
+            }
+            let begin = tenure.begin(g, SORTING).expect("it is made in steps");
+            sqlx::raw_sql(&begin).execute(&mut *connection).await?;
             tenure.execute(connection, g, model.row_indexes_sql()).await?;
             load
         }
@@ -676,10 +688,7 @@ async fn try_to_settle(database_url: &str, g: &Generation, is_urgent: bool) -> R
         let analyze = format!("ANALYZE {tables}");
         sqlx::query(&analyze).persistent(false).execute(&mut connection).await?;
         if !is_urgent {
-            // At the pace of PostgreSQL's own; a process more would not give way.
-            sqlx::query("SET vacuum_cost_delay = '2ms'").execute(&mut connection).await?;
-            let vacuum = format!("VACUUM (PARALLEL 0) {tables}");
-            sqlx::query(&vacuum).persistent(false).execute(&mut connection).await?;
+            vacuum(&mut connection, &tables).await?;
         }
     }
     if !is_urgent {
@@ -687,6 +696,14 @@ async fn try_to_settle(database_url: &str, g: &Generation, is_urgent: bool) -> R
     }
     tracing::info!(model = g.model, seconds = began.elapsed().as_secs_f64(), "vacuumed and analyzed");
     Ok(true)
+}
+
+/// At the pace of PostgreSQL's own vacuum.
+async fn vacuum(connection: &mut PgConnection, tables: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("SET vacuum_cost_delay = '2ms'").execute(&mut *connection).await?;
+    // A process more would not give way.
+    let vacuum = format!("VACUUM (PARALLEL 0) {tables}");
+    sqlx::query(&vacuum).persistent(false).execute(connection).await.map(|_| ())
 }
 
 /// Tells the planner what the tables of a generation hold. Until PostgreSQL's own vacuum comes by, which is a minute later,

@@ -521,7 +521,7 @@ impl<M: ReadModel> Worker<M> {
         let from: Offsets = held.0.iter().map(|(partition, p)| (*partition, p.next)).collect();
         let mut feed =
             Feed::open(&self.model, &self.log, &from, term.is_urgent).map_err(|error| self.read_failed(error))?;
-        let mut is_behind = true;
+        let (mut is_old, mut is_behind) = (true, true);
         loop {
             self.end_turn(connection, is_behind).await?;
             let until = pulse.borrow().until(term.assigned_until);
@@ -543,9 +543,9 @@ impl<M: ReadModel> Worker<M> {
             };
             let (lapsed, mut also) = (lapse(pulse.clone(), term.assigned_until), stop.clone());
             let began = Instant::now();
-            let is_old = |received_at| crate::clock::now_micros() - received_at > BEHIND_MICROS;
-            // Where much comes in, no end is ever met.
-            is_behind = taken.at_end.is_empty() && taken.received_at().is_some_and(is_old);
+            if let Some(received_at) = taken.received_at() {
+                is_old = crate::clock::now_micros() - received_at > BEHIND_MICROS;
+            }
             tokio::select! {
                 folded = timeout(BATCH_TIMEOUT, self.fold(connection, folder, held, taken)) => {
                     folded.map_err(|_| self.took_too_long())??;
@@ -555,6 +555,8 @@ impl<M: ReadModel> Worker<M> {
                 // Dropping the connection in the middle of a statement closes its socket; PostgreSQL rolls back.
                 () = lapsed => return Err(pulse.borrow().again("the leases have lapsed during a batch")),
             }
+            // Where much comes in, no end is ever met; where nothing does, what came last may be old.
+            is_behind = is_old && !self.status.snapshot().caught_up();
             if is_behind && !self.standing.is_live() {
                 // Half as long as others: what comes in meanwhile has to be folded too.
                 background::rest(began.elapsed() / 2).await;
