@@ -1,10 +1,10 @@
 //! `make faults`: the fault bar for as long as one likes. Each round is a fresh stack, every fault, and a judgement; see
 //! [`system_tests::faults`].
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use system_tests::faults::{Fault, Figures, Round, run};
 
@@ -27,26 +27,33 @@ const EXIT_USAGE: u8 = 64;
 
 struct Arguments {
     seed: u64,
-    rounds: u64,
-    minutes: Option<u64>,
+    rounds: NonZeroU64,
+    minutes: Option<NonZeroU64>,
     only: String,
 }
 
 impl Arguments {
-    /// `None`: they are not understood.
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let mut parsed = Self { seed: 1, rounds: 3, minutes: None, only: String::new() };
+    /// # Errors
+    /// What of them is not understood.
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        fn number<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
+            value.parse().map_err(|_| format!("{name} {value:?} is no number that will do"))
+        }
+        let three = NonZeroU64::MIN.saturating_add(2);
+        let mut parsed = Self { seed: 1, rounds: three, minutes: None, only: String::new() };
         while let Some(name) = arguments.next() {
-            let value = arguments.next()?;
+            if !["--seed", "--rounds", "--minutes", "--only"].contains(&&*name) {
+                return Err(format!("{name:?} is none of its arguments"));
+            }
+            let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
             match name.as_str() {
-                "--seed" => parsed.seed = value.parse().ok()?,
-                "--rounds" => parsed.rounds = value.parse().ok()?,
-                "--minutes" => parsed.minutes = Some(value.parse().ok()?),
-                "--only" => parsed.only = value,
-                _ => return None,
+                "--seed" => parsed.seed = number(&name, &value)?,
+                "--rounds" => parsed.rounds = number(&name, &value)?,
+                "--minutes" => parsed.minutes = Some(number(&name, &value)?),
+                _ => parsed.only = value,
             }
         }
-        Some(parsed)
+        Ok(parsed)
     }
 
     fn faults(&self) -> Vec<Fault> {
@@ -54,18 +61,21 @@ impl Arguments {
     }
 
     /// Whether another round begins, the nth from 0.
-    fn goes_on(&self, nth: u64, began: Instant) -> bool {
+    fn goes_on(&self, nth: u64, elapsed: Duration) -> bool {
         match self.minutes {
-            Some(minutes) => nth == 0 || began.elapsed() < Duration::from_secs(minutes * 60),
-            None => nth < self.rounds,
+            Some(minutes) => nth == 0 || elapsed < Duration::from_secs(minutes.get().saturating_mul(60)),
+            None => nth < self.rounds.get(),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let Some(arguments) = Arguments::parse(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(EXIT_USAGE);
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(what) => {
+            eprintln!("faults: {what}\n\n{USAGE}");
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
     let faults = arguments.faults();
     if faults.is_empty() {
@@ -75,7 +85,7 @@ fn main() -> ExitCode {
     }
     let (began, mut figures, mut is_whole) = (Instant::now(), Figures::default(), true);
     let mut nth = 0;
-    while is_whole && arguments.goes_on(nth, began) {
+    while is_whole && arguments.goes_on(nth, began.elapsed()) {
         let round = Round { seed: arguments.seed + nth, faults: faults.clone() };
         println!("round {}, seed {}: {} faults", nth + 1, round.seed, round.faults.len());
         match played(round.clone()) {
@@ -113,10 +123,21 @@ mod tests {
     fn arguments_are_read() {
         let parse = |text: &str| Arguments::parse(text.split_whitespace().map(str::to_owned));
         let parsed = parse("--seed 7 --rounds 2 --only broker").expect("they are understood");
-        assert_eq!((parsed.seed, parsed.rounds, parsed.minutes), (7, 2, None));
+        assert_eq!((parsed.seed, parsed.rounds, parsed.minutes), (7, NonZeroU64::MIN.saturating_add(1), None));
         assert!(!parsed.faults().is_empty() && parsed.faults().len() < Fault::all().len());
-        assert!(parse("--seed").is_none() && parse("--seed x").is_none() && parse("--what 1").is_none());
-        let timed = parse("--minutes 0").expect("they are understood");
-        assert!(timed.goes_on(0, Instant::now()) && !timed.goes_on(1, Instant::now()), "one round at least");
+        for (wrong, said) in [
+            ("--seed", "--seed wants a value"),
+            ("--seed x", "--seed \"x\" is no"),
+            ("--rounds 0", "--rounds \"0\" is no"),
+            ("--minutes 0", "--minutes \"0\" is no"),
+            ("--minutes -3", "--minutes \"-3\" is no"),
+            ("--what 1", "\"--what\" is none"),
+        ] {
+            let refused = parse(wrong).err().expect("it is refused");
+            assert!(refused.starts_with(said), "{wrong}: {refused}");
+        }
+        let timed = Arguments { minutes: Some(NonZeroU64::MIN), ..parse("").expect("there are none") };
+        let goes_on = |nth, seconds| timed.goes_on(nth, Duration::from_secs(seconds));
+        assert!(goes_on(0, 60) && goes_on(7, 59) && !goes_on(1, 60), "one round at least");
     }
 }

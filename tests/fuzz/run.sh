@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+readonly USAGE=64
 readonly UNAVAILABLE=69
 readonly HERE=tests/fuzz
 # Larger inputs find little more, and take long.
@@ -19,6 +20,11 @@ targets=${2:-$(basename -a -s .rs "$HERE"/fuzz_targets/*.rs)}
 
 say() { echo "fuzz: $*" >&2; }
 
+# None at all would be without an end.
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || { say "MINUTES is a whole number of at least 1, not $minutes"; exit "$USAGE"; }
+for target in $targets; do
+    [ -e "$HERE/fuzz_targets/$target.rs" ] || { say "there is no target $target"; exit "$USAGE"; }
+done
 if ! cargo fuzz --version >/dev/null 2>&1; then
     say "cargo-fuzz is needed and not there; install it with: cargo install cargo-fuzz --locked"
     exit "$UNAVAILABLE"
@@ -43,7 +49,6 @@ keep() {
 }
 
 for target in $targets; do
-    [ -e "$HERE/fuzz_targets/$target.rs" ] || { say "there is no target $target"; exit 64; }
     mkdir -p "$HERE/found/$target"
     say "$target, $minutes minutes"
     fuzz run "$target" "$HERE/found/$target" "$HERE/corpus/$target" -- \

@@ -184,6 +184,20 @@ async fn every_model_is_replayed_while_events_come_in() {
         let [first, second] = [1, 2].map(|number| format!("{model}_g{number}"));
         assert_eq!(indexes(&mut database, &second).await, indexes(&mut database, &first).await, "{model}");
     }
+    // What a command says comes next is said of one generation, by its number.
+    for (arguments, next) in [
+        (&["generation", "rollback", "sales"][..], "sales_g1 is live again; sales_g2 is folded on"),
+        (&["replay", "sales", "--dry-run"], " records of the log into sales_g2, verify"),
+        (&["generation", "rollback", "service"], "rapport generation swap service --generation 2 puts it back"),
+        (
+            &["generation", "swap", "sales", "--generation", "2"],
+            "rapport generation drop sales --generation 1 removes it",
+        ),
+        (&["replay", "sales", "--dry-run"], " records of the log into a new generation of sales, verify"),
+    ] {
+        let output = stack.rapport(arguments);
+        assert!(output.status.success() && said(&output).contains(next), "{arguments:?}: {}", said(&output));
+    }
     stack.stop().await;
 }
 

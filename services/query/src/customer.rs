@@ -43,6 +43,10 @@ pub(crate) async fn resolve(snapshot: &mut Snapshot, reference: &Reference) -> R
     };
     let problem = match found {
         Found::Customer(customer) => return Ok(customer),
+        Found::Nobody if snapshot.is_past() => Problem::new(
+            Kind::NoSuchCustomer,
+            "no event that counts in the past that was asked for names this reference",
+        ),
         Found::Nobody => {
             Problem::new(Kind::NoSuchCustomer, "no event that the read models have folded names this reference")
         }

@@ -82,7 +82,7 @@ pub(crate) struct Snapshot {
     /// Where its views are.
     pub(crate) names: Names,
     /// One of those who fold the past, until it is closed.
-    _folding: Option<OwnedSemaphorePermit>,
+    folding: Option<OwnedSemaphorePermit>,
 }
 
 impl Snapshot {
@@ -160,7 +160,7 @@ impl Snapshot {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { transaction, progress, dead_letters: None, names: Names::default(), _folding: None })
+        Ok(Self { transaction, progress, dead_letters: None, names: Names::default(), folding: None })
     }
 
     /// Ends the transaction in time, so that its connection goes back to the pool clean.
@@ -191,7 +191,12 @@ impl Snapshot {
 
     /// Shows another progress and other views from here on.
     pub(crate) fn become_past(&mut self, progress: Progress, names: Names, folding: OwnedSemaphorePermit) {
-        (self.progress, self.names, self._folding) = (progress, names, Some(folding));
+        (self.progress, self.names, self.folding) = (progress, names, Some(folding));
+    }
+
+    /// Whether it shows the past.
+    pub(crate) fn is_past(&self) -> bool {
+        self.folding.is_some()
     }
 
     /// The dead letters as the answer's member; `None` where there are none to be named.

@@ -76,6 +76,7 @@ async fn by_time_and_by_position() {
     // Both: what was known first, as of a day before it.
     let neither = world.get(&format!("{ANN}?known_at={kept}&valid_at=2026-03-01T12:00:00Z")).await;
     assert_eq!((neither.status, neither.problem()), (404, "no-such-customer"), "{}", neither.body);
+    assert!(neither.body.to_string().contains("no event that counts in the past"), "{}", neither.body);
     // A time to come is now.
     let to_come: Value = serde_json::from_str(&page("known_at=2999-01-01T00:00:00Z".into()).await.body).expect("JSON");
     assert_eq!(to_come["sales"], now["sales"]);

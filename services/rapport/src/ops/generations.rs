@@ -122,7 +122,8 @@ async fn list(config: &Config, model: Option<Model>, as_json: bool) -> Outcome {
         rows.push(vec![
             l.generation.schema.clone(),
             state,
-            folded.to_string(),
+            // What a load has read is committed at its end.
+            (*folded).max(l.loading_events.unwrap_or(0)).to_string(),
             folded_by.to_owned(),
             l.created_at.clone(),
             generation::short(&l.generation.definition),
@@ -305,6 +306,8 @@ impl Work {
 
     async fn swap<M: ReadModel>(&mut self, model: &M, number: i32, outgoing: State) -> Outcome {
         let tell = |waiting: &Waiting| say::note(format_args!("the swap waits: {waiting}"));
+        let listed = self.listed(model).await?;
+        let before = listed.iter().find(|l| l.state == State::Live).map(|l| &l.generation);
         let now = swap(&mut self.database, model, number, outgoing, SWAP_PATIENCE, tell).await.map_err(|error| {
             let exit = match &error {
                 SwapError::Unfit(_) => Exit::BadInput,
@@ -317,17 +320,22 @@ impl Work {
         let back = outgoing == State::Building;
         self.tell(&json!({"live": now.number, "schema": now.schema}), || {
             let (schema, name) = (&now.schema, &now.model);
-            if back {
-                say::line(format_args!(
-                    "{schema} is live again; the one before is folded on by projectors of its version: rapport generation \
-                     swap {name} puts it back, rapport generation drop {name} removes it"
-                ));
+            let again = if back { " again" } else { "" };
+            let Some(before) = before else {
+                say::line(format_args!("{schema} is live{again}"));
+                return;
+            };
+            // By its number: others may stand beside it.
+            let (one, number) = (&before.schema, before.number);
+            let returns = if back {
+                format!("swap {name} --generation {number} puts it back")
             } else {
-                say::line(format_args!(
-                    "{schema} is live; the one before is folded on by projectors of its version: rapport generation \
-                     rollback {name} goes back to it, rapport generation drop {name} removes it"
-                ));
-            }
+                format!("rollback {name} goes back to it")
+            };
+            say::line(format_args!(
+                "{schema} is live{again}; {one} is folded on by projectors of its version: rapport generation {returns}, rapport \
+                 generation drop {name} --generation {number} removes it"
+            ));
         });
         Ok(())
     }
@@ -384,9 +392,22 @@ impl Work {
         let records: i64 = ends.values().sum();
         if dry_run {
             let name = model.name();
-            self.tell(&json!({"model": name, "records": records, "is_same_definition": is_same, "dry_run": true}), || {
+            let building = listed.iter().find(|l| l.state == State::Building).map(|l| &l.generation);
+            if let Some(other) = building.filter(|g| g.definition != wanted) {
+                let (model, schema) = (name.to_owned(), other.schema.clone());
+                return Err(Failure::of(Exit::Configuration, GenerationError::OtherBuilt { model, schema }));
+            }
+            let into = match building {
+                Some(found) => format!("what is not in it yet of {records} records of the log into {}", found.schema),
+                None => format!("{records} records of the log into a new generation of {name}"),
+            };
+            let schema = building.map(|g| &g.schema);
+            let answer = json!({
+                "model": name, "records": records, "schema": schema, "is_same_definition": is_same, "dry_run": true,
+            });
+            self.tell(&answer, || {
                 say::line(format_args!(
-                    "would fold {records} records of the log into a new generation of {name}, {} (dry run: nothing was done)",
+                    "would fold {into}, {} (dry run: nothing was done)",
                     if is_same {
                         "verify that it is identical to the live one, and swap it in"
                     } else {

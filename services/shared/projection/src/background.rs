@@ -246,7 +246,7 @@ mod tests {
         let since = || pace.working_since.get().expect("it rests");
         let begun = since();
         let piece = |item: &u32| {
-            if item % LOOK_ITEMS == 0 {
+            if item.is_multiple_of(LOOK_ITEMS) {
                 std::thread::sleep(PIECE);
             }
         };
